@@ -1,0 +1,123 @@
+# Wires the relay together and owns its life: radio first, then all memory, then the loops.
+import asyncio
+import gc
+import os
+from array import array
+from random import randint
+from time import ticks_add, ticks_diff, ticks_ms
+
+import bluetooth
+import machine
+from micropython import const
+
+from firmware.clock import Clock
+from firmware.commands import Commands
+from firmware.console import Console
+from firmware.dialer import Dialer
+from firmware.forwarder import Forwarder
+from firmware.health import CHECK_MS, Health
+from firmware.links import Links
+from firmware.log import Log
+from firmware.opening import Opener
+from firmware.radio import CHARACTERISTIC, SERVICE, Radio
+from firmware.settings import Settings
+from firmware.slots import FramePool
+from firmware.upkeep import Upkeep
+from shared_protocol import console as messages
+from shared_protocol import counters as c
+from shared_protocol.dedup import DuplicateCache
+
+BEAT_MS = const(100)
+
+
+class Relay:
+    def __init__(self):
+        self.settings = settings = Settings()
+        self.flag = asyncio.ThreadSafeFlag()
+        self.error = None
+        self.counts = counts = array("I", [0] * c.COUNT)
+        self.clock = clock = Clock()
+        self.log = log = Log(settings["log_level"])
+        log.ticks = ticks_ms
+        self.pool = pool = FramePool(settings["frame_slots"])
+        self.links = links = Links(pool, counts, settings["max_links"])
+        self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, self.flag.set)
+        radio.start(settings["name"])
+        dialer = Dialer(radio.address)
+        opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)
+        self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, ticks_ms())
+        # The secret keeps anybody from making frames that look like somebody else's to this cache.
+        self.forwarder = Forwarder(links, pool, DuplicateCache(secret=os.urandom(16)), counts, clock, randint)
+        self.health = Health(clock, links, settings["watchdog_s"], settings["led_pin"])
+        self.console = console = Console(counts)
+        self.commands = commands = Commands(self, console)
+        console.answer = commands.answer
+        log.emit = console.event
+        gc.collect()
+        radio.listen(dialer)
+
+    # Frames, links and the watchdog, in one loop: if it stands still, the watchdog resets the board.
+    async def mesh(self):
+        forwarder = self.forwarder
+        radio = self.radio
+        upkeep_at = check_at = ticks_ms()
+        while True:
+            now = ticks_ms()
+            wait = forwarder.step(now)
+            if radio.dirty or ticks_diff(now, upkeep_at) >= 0:
+                self.upkeep.step(now)
+                upkeep_at = ticks_add(now, BEAT_MS)
+            late = ticks_diff(now, check_at)
+            if late >= 0:
+                self.health.check(late)
+                check_at = ticks_add(now, CHECK_MS)
+            if wait < 0:
+                await self.flag.wait()
+            else:
+                await asyncio.sleep_ms(wait)
+
+    # Wakes the mesh loop for what it does by the clock.
+    async def beat(self):
+        while True:
+            await asyncio.sleep_ms(BEAT_MS)
+            self.flag.set()
+
+    async def talk(self):
+        console = self.console
+        console.event(messages.EVENT_HELLO, self.commands.info())
+        for trouble in self.settings.trouble:
+            self.log.warning("settings: " + trouble)
+        while not (console.stop or self.commands.reboot or self.error):
+            await asyncio.sleep_ms(console.step(ticks_ms()))
+        console.flush()
+
+    async def guard(self, loop):
+        try:
+            await loop
+        except Exception as error:  # ends the relay in run(), where it is told and answered by a restart
+            self.error = error
+
+    # Until the console asks for the REPL or a reboot. Raises what stopped a loop.
+    async def run(self):
+        tasks = [asyncio.create_task(self.guard(loop)) for loop in (self.mesh(), self.beat())]
+        await self.talk()
+        for task in tasks:
+            task.cancel()
+        if self.error is not None:
+            raise self.error
+
+    def stop(self):
+        self.radio.stop()
+        self.health.give_to_repl()
+
+
+# Runs the relay until the REPL is asked for. The caller has made Ctrl-C a byte like any other: the console's reader
+# finds it, outside of frames.
+def main():
+    relay = Relay()
+    try:
+        asyncio.run(relay.run())
+    finally:
+        relay.stop()
+    if relay.commands.reboot:
+        machine.reset()

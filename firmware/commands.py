@@ -1,0 +1,172 @@
+# What the console's requests do. The messages are shared_protocol/console.py.
+import sys
+from time import ticks_diff, ticks_ms
+
+import machine
+
+from firmware import VERSION, links as l
+from firmware.health import heap, reset_cause
+from firmware.settings import TABLE
+from firmware.slots import SLOT_BYTES
+from shared_protocol import console as messages
+from shared_protocol.frame import REASONS
+
+
+class Commands:
+    def __init__(self, relay, console):
+        self.relay = relay
+        self.console = console
+        self.reboot = False
+        self.time_ms = 0  # what the host said, and when
+        self._time_at = 0
+        self._do = {
+            messages.INFO: self._info,
+            messages.STATS: self._stats,
+            messages.LINKS: self._links,
+            messages.LISTEN: self._listen,
+            messages.SEND: self._send,
+            messages.LOG: self._log,
+            messages.GET: self._get,
+            messages.SET: self._set,
+            messages.REBOOT: self._reboot,
+            messages.TIME: self._time,
+        }
+
+    # Answers one request; a host gets an error for what we do not know or cannot do, never silence.
+    def answer(self, kind, request_id, values):
+        do = self._do.get(kind)
+        if do is None:
+            self._refuse(request_id, "unknown", "this relay does not know request %d" % kind)
+            return
+        try:
+            do(request_id, values)
+        except KeyError as missing:
+            self._refuse(request_id, "incomplete", "the request lacks %s" % missing)
+        except ValueError as error:
+            self._refuse(request_id, "refused", str(error))
+        except OSError as error:
+            self._refuse(request_id, "failed", "error %d" % error.errno)
+
+    def _refuse(self, request_id, code, text):
+        self.console.send(messages.ERROR, request_id, {"code": code, "text": text})
+
+    def _reply(self, kind, request_id, values):
+        self.console.send(kind | messages.ANSWER, request_id, values)
+
+    def _list(self, kind, request_id, records):
+        count = 0
+        for values in records:
+            self._reply(kind, request_id, values)
+            count += 1
+        self.console.send(messages.DONE, request_id, {"count": count})
+
+    def info(self):
+        relay = self.relay
+        free, used = heap()
+        values = {
+            "name": relay.settings["name"],
+            "version": VERSION,
+            "protocol": messages.PROTOCOL,
+            "chip": sys.implementation._machine,
+            "unique_id": machine.unique_id(),
+            "micropython": "%d.%d.%d" % sys.implementation.version[:3],
+            "address": relay.radio.address,
+            "uptime_s": relay.clock.now_s,
+            "reset_cause": reset_cause(),
+            "max_links": relay.links.max_links,
+            "heap_free": free,
+            "heap_used": used,
+        }
+        if self.time_ms:
+            values["time_ms"] = self.time_ms + ticks_diff(ticks_ms(), self._time_at)
+        return values
+
+    def _info(self, request_id, values):
+        self._reply(messages.INFO, request_id, self.info())
+
+    def _stats(self, request_id, values):
+        relay = self.relay
+        free, used = heap()
+        answer = {
+            "uptime_s": relay.clock.now_s,
+            "heap_free": free,
+            "heap_used": used,
+            "slots_total": relay.pool.count,
+            "slots_free": len(relay.pool.free),
+            "slots_low": relay.pool.low,
+            "loop_late_ms": relay.health.loop_late_ms,
+            "counters": list(relay.counts),
+        }
+        self._reply(messages.STATS, request_id, answer)
+
+    def _links(self, request_id, values):
+        self._list(messages.LINKS, request_id, self._link_records())
+
+    def _link_records(self):
+        now = ticks_ms()
+        for link in self.relay.links.all:
+            if link.state == l.OPENING or link.state == l.READY:
+                yield {
+                    "conn": link.conn,
+                    "role": l.ROLE_NAMES[link.role],
+                    "address": bytes(link.address),
+                    "address_type": link.address_type,
+                    "mtu": link.mtu,
+                    "state": l.STATE_NAMES[link.state],
+                    "rx_frames": link.rx_in,
+                    "tx_frames": link.tx_frames,
+                    "queued": link.queued,
+                    "dropped": link.dropped,
+                    "age_s": max(0, ticks_diff(now, link.opened_at)) // 1000,
+                }
+
+    def _listen(self, request_id, values):
+        on = values["on"]
+        self.relay.forwarder.on_frame = self._frame_event if on else None
+        self._reply(messages.LISTEN, request_id, {"on": on})
+
+    def _frame_event(self, conn, frame, verdict):
+        event = {"conn": conn, "frame": frame, "verdict": verdict, "at_ms": ticks_ms()}
+        self.console.event(messages.EVENT_FRAME, event)
+
+    def _send(self, request_id, values):
+        frame = values["frame"]
+        if len(frame) > SLOT_BYTES:
+            raise ValueError("a frame on a link has at most %d bytes, this one has %d" % (SLOT_BYTES, len(frame)))
+        size = self.relay.forwarder.header.parse(frame, len(frame))
+        if size < 0:
+            raise ValueError("not a frame: " + REASONS[size])
+        links = self.relay.forwarder.originate(frame, ticks_ms())
+        if links < 0:
+            self._refuse(request_id, "busy", "the frame before this one is still being sent; try again")
+            return
+        self._reply(messages.SEND, request_id, {"links": links})
+
+    def _log(self, request_id, values):
+        level = values["level"]
+        if level > messages.LOG_DEBUG:
+            raise ValueError("level must be from 0 to %d" % messages.LOG_DEBUG)
+        self.relay.log.level = level
+        self._reply(messages.LOG, request_id, {"level": level})
+
+    def _get(self, request_id, values):
+        key = values.get("key")
+        if key is not None and key not in TABLE:
+            raise ValueError("no such setting")
+        keys = sorted(TABLE) if key is None else (key,)
+        settings = self.relay.settings
+        self._list(messages.GET, request_id, ({"key": k, "value": str(settings[k])} for k in keys))
+
+    def _set(self, request_id, values):
+        key = values["key"]
+        value = self.relay.settings.set(key, values["value"])
+        self._reply(messages.SET, request_id, {"key": key, "value": str(value)})
+
+    def _reboot(self, request_id, values):
+        self._reply(messages.REBOOT, request_id, None)
+        self.reboot = True
+
+    def _time(self, request_id, values):
+        self.time_ms = values["time_ms"]
+        self._time_at = ticks_ms()
+        self._reply(messages.TIME, request_id, {"time_ms": self.time_ms})

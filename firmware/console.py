@@ -1,0 +1,127 @@
+# The framed serial console: bytes in, requests to commands.py, answers and events out.
+#
+# Reading: a board's UART keeps 260 bytes and drops the rest, so input is drained byte by byte as it comes. Writing: the
+# UART blocks when it is full, so output waits in a ring and goes out in small pieces; events that do not fit are dropped
+# and counted, answers wait for room.
+import select
+import sys
+from time import ticks_add, ticks_diff
+
+from micropython import const
+
+from shared_protocol import cobs
+from shared_protocol import console as messages
+from shared_protocol import counters as c
+
+RING = const(4096)
+PIECE = const(96)  # bytes a piece: what 115,200 baud sends in 8 ms
+POLL_MS = const(8)
+IDLE_POLL_MS = const(20)
+QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
+READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
+CTRL_C = const(3)
+RETURN = const(13)
+
+
+class Console:
+    def __init__(self, counts):
+        self.counts = counts
+        self.answer = None  # answer(kind, request_id, values): see commands.py
+        self.stop = False  # the REPL was asked for
+        self.dropped = 0
+        self.reader = cobs.FrameReader(messages.MAX_BODY)
+        self._one = bytearray(1)
+        self._in = sys.stdin.buffer
+        self._out = sys.stdout.buffer
+        self._poll = select.poll()
+        self._poll.register(sys.stdin, select.POLLIN)
+        self._ring = bytearray(RING)
+        self._view = memoryview(self._ring)
+        self._head = 0
+        self._size = 0
+        self._before = 0
+        self._heard_at = 0
+
+    # One round; returns ms until the next.
+    def step(self, now):
+        self._write()
+        heard = self._read(now)
+        if heard:
+            self._heard_at = now
+        elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
+            self.reader.abandon()
+        if self._size or self.reader.in_frame:
+            return POLL_MS
+        return IDLE_POLL_MS
+
+    def _read(self, now):
+        one = self._one
+        reader = self.reader
+        n = 0
+        while n < READ_MAX and self._has_input():
+            if not self._in.readinto(one):
+                break
+            n += 1
+            byte = one[0]
+            was_in_frame = reader.in_frame
+            size = reader.feed(byte)
+            if size:
+                self.counts[c.CONSOLE_FRAMES] += 1
+                self._request(size)
+            elif not was_in_frame and byte:
+                # Outside a frame. Return or Ctrl-C and then Ctrl-C is what a terminal or mpremote sends; a single
+                # 0x03 may be noise.
+                if byte == CTRL_C and (self._before == CTRL_C or self._before == RETURN):
+                    self.stop = True
+                    break
+            self._before = byte
+        self.counts[c.CONSOLE_BAD] = reader.bad
+        return n
+
+    def _has_input(self):
+        for _ in self._poll.ipoll(0):
+            return True
+        return False
+
+    def _request(self, size):
+        message = messages.decode(bytes(memoryview(self.reader.buf)[:size]))
+        if message is None:
+            self.reader.bad += 1
+            return
+        kind, request_id, values = message
+        if request_id:
+            self.answer(kind, request_id, values)
+
+    # An answer: room is made for it by writing what waits.
+    def send(self, kind, request_id, values):
+        wire = cobs.wrap(messages.encode(kind, request_id, values))
+        while len(wire) > RING - self._size:
+            self._write()
+        self._append(wire)
+
+    # An event: dropped when there is no room. A quarter of the ring is kept for answers.
+    def event(self, kind, values):
+        wire = cobs.wrap(messages.encode(kind, 0, values))
+        if len(wire) > RING - RING // 4 - self._size:
+            self.dropped += 1
+            return
+        self._append(wire)
+
+    def _append(self, wire):
+        at = (self._head + self._size) % RING
+        first = min(len(wire), RING - at)
+        self._view[at : at + first] = wire[:first]
+        self._view[: len(wire) - first] = wire[first:]
+        self._size += len(wire)
+
+    def _write(self):
+        if self._size:
+            n = min(self._size, PIECE, RING - self._head)
+            self._out.write(self._view[self._head : self._head + n])
+            self._head = (self._head + n) % RING
+            self._size -= n
+
+    # Everything that waits, before the board goes down or the REPL takes over.
+    def flush(self):
+        while self._size:
+            self._write()

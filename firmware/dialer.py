@@ -1,0 +1,108 @@
+# Whom to dial: a table of the peers heard advertising, and the choice among them.
+#
+# Relays keep a public address, phones change theirs. Two relays that hear one another need one link, so the one with the
+# higher address dials at once and the other only if nothing came of it. A phone dials by itself when it can; one that
+# does not is dialled after a while, and never takes the last place that relays may dial from.
+from time import ticks_diff
+
+from micropython import const
+
+CANDIDATES = const(8)
+FORGET_MS = const(30_000)
+RELAY_GRACE_MS = const(4_000)  # for the relay with the higher address to dial us
+PHONE_GRACE_MS = const(6_000)  # for a phone to dial us
+BACKOFF_MS = const(1_000)  # doubles with every failure
+MAX_FAILURES = const(5)
+RELAY_ADDRESS_TYPE = const(0)
+
+
+class Candidate:
+    def __init__(self):
+        self.used = False
+        self.address = bytearray(6)
+        self.address_type = 0
+        self.rssi = 0
+        self.first_seen = 0
+        self.last_seen = 0
+        self.failures = 0
+        self.failed_at = 0
+
+
+class Dialer:
+    def __init__(self, own_address):
+        self.own_address = own_address
+        self.table = [Candidate() for _ in range(CANDIDATES)]
+
+    def find(self, address):
+        for one in self.table:
+            if one.used and one.address == address:
+                return one
+        return None
+
+    # Handler side: a bitchat advertisement was heard. `address` is reused by the stack and is copied here.
+    def heard(self, address_type, address, rssi, now):
+        one = self.find(address)
+        if one is None:
+            one = self._place(rssi, now)
+            if one is None:
+                return
+            one.address[:] = address
+            one.address_type = address_type
+            one.first_seen = now
+            one.failures = 0
+            one.used = True
+        one.rssi = rssi
+        one.last_seen = now
+
+    # A free place, or that of somebody not heard for long, or of somebody weaker.
+    def _place(self, rssi, now):
+        weakest = None
+        for one in self.table:
+            if not one.used or ticks_diff(now, one.last_seen) > FORGET_MS:
+                return one
+            if weakest is None or one.rssi < weakest.rssi:
+                weakest = one
+        return weakest if weakest.rssi < rssi else None
+
+    def failed(self, address, now):
+        one = self.find(address)
+        if one is not None:
+            one.failures = min(one.failures + 1, MAX_FAILURES)
+            one.failed_at = now
+
+    def connected(self, address):
+        one = self.find(address)
+        if one is not None:
+            one.failures = 0
+
+    # The candidate to dial now, or None. `places` outbound places are left; `linked(address)` tells who has a link.
+    def choose(self, places, relay_places, linked, now):
+        best = None
+        if places <= 0:
+            return None
+        for one in self.table:
+            if not one.used or ticks_diff(now, one.last_seen) > FORGET_MS or linked(one.address):
+                continue
+            relay = one.address_type == RELAY_ADDRESS_TYPE
+            if relay:
+                if relay_places <= 0:
+                    continue
+                grace = 0 if self.own_address > bytes(one.address) else RELAY_GRACE_MS
+            else:
+                if places < 2:
+                    continue
+                grace = PHONE_GRACE_MS
+            if ticks_diff(now, one.first_seen) < grace:
+                continue
+            if one.failures and ticks_diff(now, one.failed_at) < BACKOFF_MS << one.failures:
+                continue
+            if best is None or self._better(one, best):
+                best = one
+        return best
+
+    def _better(self, one, other):
+        if (one.address_type == RELAY_ADDRESS_TYPE) != (other.address_type == RELAY_ADDRESS_TYPE):
+            return one.address_type == RELAY_ADDRESS_TYPE
+        if one.failures != other.failures:
+            return one.failures < other.failures
+        return one.rssi > other.rssi

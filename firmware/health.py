@@ -1,0 +1,42 @@
+# Watchdog, clock, LED, and how late the loop is: a relay that hangs is reset, one that lives shows it.
+import gc
+
+import machine
+from micropython import const
+
+CHECK_MS = const(1000)
+# A watchdog cannot be switched off on an ESP32. When the REPL has the board, it gets this long; then the relay is back.
+REPL_S = const(3600)
+
+RESET_CAUSES = ("?", "power on", "hard reset", "watchdog", "deep sleep", "soft reset")
+
+
+def reset_cause():
+    cause = machine.reset_cause()
+    return RESET_CAUSES[cause] if 0 <= cause < len(RESET_CAUSES) else str(cause)
+
+
+class Health:
+    def __init__(self, clock, links, watchdog_s, led_pin):
+        self.clock = clock
+        self.links = links
+        self.loop_late_ms = 0
+        self.wdt = machine.WDT(timeout=watchdog_s * 1000)
+        self.led = machine.Pin(led_pin, machine.Pin.OUT) if led_pin >= 0 else None
+
+    # Called every CHECK_MS by the loop that forwards, so that a loop that stands still starves the watchdog.
+    def check(self, late_ms):
+        self.wdt.feed()
+        self.clock.update()
+        if late_ms > self.loop_late_ms:
+            self.loop_late_ms = late_ms
+        if self.led is not None:
+            # Steady with a link, a short blink a second without.
+            self.led.value(1 if self.links.ready else self.clock.now_s & 1)
+
+    def give_to_repl(self):
+        machine.WDT(timeout=REPL_S * 1000)
+
+
+def heap():
+    return gc.mem_free(), gc.mem_alloc()

@@ -1,0 +1,317 @@
+# Links to phones and to other relays: one record per connection, each with its queue of frames to send.
+#
+# A link record is used over and over. The Bluetooth interrupt handler opens records and marks them lost; only the main
+# loop empties their queues and frees them, so a frame is never released twice.
+from errno import EAGAIN, EALREADY, ENOMEM
+from time import ticks_add, ticks_diff
+
+import micropython
+from micropython import const
+
+from shared_protocol.counters import (
+    BACKPRESSURE,
+    COPIES,
+    DROP_LINK_LOST,
+    DROP_MTU,
+    DROP_QUEUE_FULL,
+    DROP_SEND_FAILED,
+    LINKS_DOWN,
+    LINKS_UP,
+    TX_BYTES,
+    TX_FRAMES,
+)
+
+# Life of a record. OPENING is on the air but not yet fit for frames (MTU, discovery, subscription).
+FREE = const(0)
+OPENING = const(1)
+READY = const(2)
+LOST = const(3)
+STATE_NAMES = ("free", "opening", "ready", "lost")
+
+INBOUND = const(0)  # the peer dialled us: we notify
+OUTBOUND = const(1)  # we dialled the peer: we write
+ROLE_NAMES = ("in", "out")
+
+QUEUE_SLOTS = const(16)
+RETRY_MS = const(10)  # after the stack had no buffers
+BURST = const(4)  # frames to one link before the next link has its turn
+ATT_HEADER = const(3)
+
+RELAY_ADDRESS_TYPE = const(0)  # public: boxes keep their address, phones change theirs
+
+
+class Link:
+    def __init__(self, index):
+        self.index = index
+        self.bit = 1 << index
+        self.state = FREE
+        self.conn = -1
+        self.role = INBOUND
+        self.address = bytearray(6)
+        self.address_type = 0
+        self.mtu = 23
+        self.room = 20  # the longest frame it takes
+        self.value_handle = 0
+        self.opened_at = 0
+        self.phase = 0  # of the opening, see opening.py
+        self.start_handle = 0
+        self.end_handle = 0
+        self.cccd_handle = 0
+        self.rssi = 0
+        self.rx_in = 0  # frames the handler stored for us
+        self.rx_out = 0  # frames the main loop took
+        self.tx_frames = 0
+        self.dropped = 0
+        self.queue = bytearray(QUEUE_SLOTS)
+        self.head = 0
+        self.queued = 0
+
+    def open(self, conn, role, address_type, address, now):
+        self.conn = conn
+        self.role = role
+        self.address_type = address_type
+        self.address[:] = address
+        self.mtu = 23
+        self.value_handle = self.start_handle = self.end_handle = self.cccd_handle = 0
+        self.phase = 0
+        self.opened_at = now
+        self.rssi = 0
+        self.rx_in = self.rx_out = self.tx_frames = self.dropped = 0
+        self.head = self.queued = 0
+        self.state = OPENING
+
+    def is_relay(self):
+        return self.address_type == RELAY_ADDRESS_TYPE
+
+
+class Links:
+    # max_links: what the radio carries, both directions together.
+    def __init__(self, pool, counts, max_links):
+        self.pool = pool
+        self.counts = counts
+        self.max_links = max_links
+        # Two records to spare: a new connection may come before the main loop has cleaned up after an old one.
+        self.all = [Link(i) for i in range(max_links + 2)]
+        self.by_conn = {}
+        self.ready = 0
+        self.ready_links = ()
+        self.waiting = 0  # frames in all queues
+        self.ble = None
+        self.handle = 0
+        self._turn = 0
+        self._retry_at = 0
+        self._held = False
+
+    # The Bluetooth stack, and the handle of our characteristic in it.
+    def sends_with(self, ble, handle):
+        self.ble = ble
+        self.handle = handle
+
+    # Links that hold a connection of the radio now.
+    def used(self):
+        return len(self.by_conn)
+
+    def count(self, role):
+        n = 0
+        for link in self.by_conn.values():
+            if link.role == role:
+                n += 1
+        return n
+
+    def relays(self):
+        n = 0
+        for link in self.by_conn.values():
+            if link.is_relay():
+                n += 1
+        return n
+
+    def find(self, address):
+        for link in self.by_conn.values():
+            if link.address == address:
+                return link
+        return None
+
+    # Whether a ready link is missing in `known`, a set of bits by link index.
+    def anybody_without(self, known):
+        for link in self.ready_links:
+            if not known & link.bit:
+                return True
+        return False
+
+    # Handler side. None when there is no record left (the caller refuses the link).
+    def opened(self, conn, role, address_type, address, now):
+        for link in self.all:
+            if link.state == FREE:
+                link.open(conn, role, address_type, address, now)
+                self.by_conn[conn] = link
+                self.counts[LINKS_UP] += 1
+                return link
+        return None
+
+    # Handler side.
+    def closed(self, conn):
+        link = self.by_conn.pop(conn, None)
+        if link is not None:
+            link.state = LOST
+            self.counts[LINKS_DOWN] += 1
+        return link
+
+    # Puts a frame on every link that is ready and whose peer does not have it. Returns on how many. Where nothing waits
+    # before it, the frame goes to the stack at once: one whole frame per value.
+    @micropython.native
+    def fan_out(self, slot, now):
+        pool = self.pool
+        ble = self.ble
+        held = self._held
+        known = pool.known[slot]
+        n = pool.length[slot]
+        data = pool.view[slot][:n]
+        users = sent = copies = 0
+        for link in self.ready_links:
+            if known & link.bit or link.state != READY:
+                continue
+            copies += 1
+            if held or link.queued or n > link.room:
+                users += self._enqueue(link, slot)
+                continue
+            try:
+                if link.role == INBOUND:
+                    ble.gatts_notify(link.conn, self.handle, data)
+                else:
+                    ble.gattc_write(link.conn, link.value_handle, data, 0)
+                link.tx_frames += 1
+                sent += 1
+            except OSError as error:
+                users += self._not_sent(link, slot, error.errno, now)
+                held = self._held
+        counts = self.counts
+        counts[COPIES] += copies
+        counts[TX_FRAMES] += sent
+        counts[TX_BYTES] += n * sent
+        pool.users[slot] = users
+        if not users:
+            pool.release(slot)
+        return sent + users
+
+    # The stack did not take a frame: queues it if that was for lack of buffers. Returns how many queues have it.
+    def _not_sent(self, link, slot, code, now):
+        if self._refused(link, code):
+            return 0
+        self._held = True
+        self._retry_at = ticks_add(now, RETRY_MS)
+        return self._enqueue(link, slot)
+
+    # Whether the link, not the stack's lack of buffers, was the reason. Its disconnect event cleans up the rest.
+    def _refused(self, link, code):
+        if code == ENOMEM or code == EAGAIN or code == EALREADY:
+            self.counts[BACKPRESSURE] += 1
+            return False
+        self.counts[DROP_SEND_FAILED] += 1
+        link.dropped += 1
+        return True
+
+    def _enqueue(self, link, slot):
+        pool = self.pool
+        if pool.length[slot] > link.room:
+            self.counts[DROP_MTU] += 1
+            link.dropped += 1
+            return 0
+        if link.queued == QUEUE_SLOTS:
+            self.counts[DROP_QUEUE_FULL] += 1
+            link.dropped += 1
+            if not self._make_room(link, pool.rank[slot]):
+                return 0
+        at = link.head + link.queued
+        link.queue[at if at < QUEUE_SLOTS else at - QUEUE_SLOTS] = slot
+        link.queued += 1
+        self.waiting += 1
+        return 1
+
+    # Drops the oldest frame of the lowest rank. False if the newcomer ranks below all that wait.
+    def _make_room(self, link, rank):
+        pool = self.pool
+        queue = link.queue
+        lowest = 255
+        place = 0
+        for i in range(QUEUE_SLOTS):
+            r = pool.rank[queue[(link.head + i) % QUEUE_SLOTS]]
+            if r < lowest:
+                lowest = r
+                place = i
+        if rank < lowest:
+            return False
+        pool.done(queue[(link.head + place) % QUEUE_SLOTS])
+        for i in range(place, QUEUE_SLOTS - 1):
+            queue[(link.head + i) % QUEUE_SLOTS] = queue[(link.head + i + 1) % QUEUE_SLOTS]
+        link.queued -= 1
+        self.waiting -= 1
+        return True
+
+    # Sends what the stack takes. Returns ms until it is worth trying again, or -1 when nothing waits.
+    def pump(self, now):
+        if self._held:
+            left = ticks_diff(self._retry_at, now)
+            if left > 0:
+                return left
+            self._held = False
+        ready = self.ready_links
+        while self.waiting:
+            self._turn += 1
+            idle = True
+            for i in range(len(ready)):
+                link = ready[(self._turn + i) % len(ready)]
+                if link.queued and link.state == READY:
+                    idle = False
+                    if not self._send_burst(link):
+                        self._held = True
+                        self._retry_at = ticks_add(now, RETRY_MS)
+                        return RETRY_MS
+            if idle:
+                break  # what waits is on links that are gone: sweep() takes it
+        return -1
+
+    # False when the stack is out of buffers: not an error but back-pressure, and the same for every link.
+    def _send_burst(self, link):
+        pool = self.pool
+        for _ in range(BURST):
+            if not link.queued or link.state != READY:
+                break
+            slot = link.queue[link.head]
+            n = pool.length[slot]
+            try:
+                if link.role == INBOUND:
+                    self.ble.gatts_notify(link.conn, self.handle, pool.view[slot][:n])
+                else:
+                    self.ble.gattc_write(link.conn, link.value_handle, pool.view[slot][:n], 0)
+                self.counts[TX_FRAMES] += 1
+                self.counts[TX_BYTES] += n
+                link.tx_frames += 1
+            except OSError as error:
+                if not self._refused(link, error.errno):
+                    return False
+            self._take_head(link)
+            pool.done(slot)
+        return True
+
+    def _take_head(self, link):
+        head = link.head + 1
+        link.head = 0 if head == QUEUE_SLOTS else head
+        link.queued -= 1
+        self.waiting -= 1
+
+    # Main side: lists the links that are ready and gives back what waited on links that are gone.
+    def sweep(self):
+        ready = []
+        for link in self.all:
+            if link.state == READY:
+                link.room = link.mtu - ATT_HEADER
+                ready.append(link)
+            elif link.state == LOST:
+                while link.queued:
+                    self.counts[DROP_LINK_LOST] += 1
+                    self.pool.done(link.queue[link.head])
+                    self._take_head(link)
+                link.conn = -1
+                link.state = FREE
+        self.ready_links = tuple(ready)
+        self.ready = len(ready)

@@ -1,0 +1,177 @@
+# How a link gets from connected to ready. Outbound: MTU, service, characteristic, CCCD, subscribe, one step at a time,
+# each left by an event of the stack. Inbound: the peer does that; we wait until it can hear us.
+from time import ticks_diff
+
+import bluetooth
+from micropython import const
+
+from firmware import links as l
+from shared_protocol import counters as c
+
+_IRQ_GATTC_SERVICE_RESULT = const(9)
+_IRQ_GATTC_SERVICE_DONE = const(10)
+_IRQ_GATTC_CHARACTERISTIC_RESULT = const(11)
+_IRQ_GATTC_CHARACTERISTIC_DONE = const(12)
+_IRQ_GATTC_DESCRIPTOR_RESULT = const(13)
+_IRQ_GATTC_DESCRIPTOR_DONE = const(14)
+_IRQ_GATTC_WRITE_DONE = const(17)
+_IRQ_MTU_EXCHANGED = const(21)
+
+CCCD = bluetooth.UUID(0x2902)
+FULL_MTU = const(515)  # 512-byte values pass
+OPENING_MS = const(8_000)
+# An inbound peer is sent frames after its first write, or this long after its link came up: a phone needs up to 600 ms
+# to subscribe, and MicroPython does not tell when it has.
+SETTLE_MS = const(1_500)
+ASK_MTU_MS = const(1_000)
+
+CONNECTED = const(0)
+MTU_ASKED = const(1)
+MTU_DONE = const(2)
+SERVICE_ASKED = const(3)
+SERVICE_DONE = const(4)
+CHARACTERISTIC_ASKED = const(5)
+CHARACTERISTIC_DONE = const(6)
+DESCRIPTOR_ASKED = const(7)
+DESCRIPTOR_DONE = const(8)
+SUBSCRIBE_ASKED = const(9)
+SUBSCRIBED = const(10)
+FAILED = const(11)
+CLOSING = const(12)
+
+
+# Handler side: an answer of the stack moves the link on.
+def link_event(event, data, link, characteristic):
+    if event == _IRQ_MTU_EXCHANGED:
+        link.mtu = data[1]
+        if link.phase == MTU_ASKED and link.role == l.OUTBOUND:
+            link.phase = MTU_DONE
+    elif event == _IRQ_GATTC_SERVICE_RESULT:
+        link.start_handle = data[1]
+        link.end_handle = data[2]
+    elif event == _IRQ_GATTC_SERVICE_DONE:
+        link.phase = SERVICE_DONE if link.end_handle else FAILED
+    elif event == _IRQ_GATTC_CHARACTERISTIC_RESULT:
+        if data[4] == characteristic:
+            link.value_handle = data[2]
+    elif event == _IRQ_GATTC_CHARACTERISTIC_DONE:
+        link.phase = CHARACTERISTIC_DONE if link.value_handle else FAILED
+    elif event == _IRQ_GATTC_DESCRIPTOR_RESULT:
+        if data[2] == CCCD and not link.cccd_handle:
+            link.cccd_handle = data[1]
+    elif event == _IRQ_GATTC_DESCRIPTOR_DONE:
+        link.phase = DESCRIPTOR_DONE if link.cccd_handle else FAILED
+    elif event == _IRQ_GATTC_WRITE_DONE and data[1] == link.cccd_handle:
+        link.phase = SUBSCRIBED if data[2] == 0 else FAILED
+
+
+class Opener:
+    # phone_slots: places that links to other relays leave to phones.
+    def __init__(self, radio, links, dialer, counts, phone_slots, log, service, characteristic):
+        self.ble = radio.ble
+        self.radio = radio
+        self.links = links
+        self.dialer = dialer
+        self.counts = counts
+        self.phone_slots = phone_slots
+        self.log = log
+        self.service = service
+        self.characteristic = characteristic
+
+    # One step of a link that is opening.
+    def step(self, link, now):
+        try:
+            if link.phase == FAILED:
+                self._give_up(link, now, "it does not speak bitchat")
+            elif ticks_diff(now, link.opened_at) > OPENING_MS:
+                self._give_up(link, now, "opening took too long")
+            elif link.phase == CLOSING:
+                pass
+            elif link.role == l.OUTBOUND:
+                self._outbound(link, now)
+            else:
+                self._inbound(link, now)
+        except OSError as error:
+            # The stack was busy or the link is going down: a later step or the time limit ends it.
+            self.log.debug("conn %d: opening, error %d" % (link.conn, error.errno))
+
+    def _ready(self, link):
+        link.state = l.READY
+        self.log.link(link, True, "")
+
+    def _give_up(self, link, now, why):
+        self.log.info("conn %d closed: %s" % (link.conn, why))
+        if link.role == l.OUTBOUND:
+            self.counts[c.DIALS_FAILED] += 1
+            self.dialer.failed(link.address, now)
+        else:
+            self.counts[c.LINKS_REFUSED] += 1
+        link.opened_at = now
+        link.phase = CLOSING
+        self.ble.gap_disconnect(link.conn)
+
+    def _inbound(self, link, now):
+        if link.phase == CONNECTED:
+            link.phase = MTU_ASKED
+            why = self._surplus(link)
+            if why:
+                self._give_up(link, now, why)
+                return
+        age = ticks_diff(now, link.opened_at)
+        if link.mtu >= FULL_MTU:
+            if link.rx_in or age > SETTLE_MS:
+                self._ready(link)
+        elif link.phase == MTU_ASKED and age > ASK_MTU_MS:
+            link.phase = MTU_DONE
+            self.ble.gattc_exchange_mtu(link.conn)
+        elif age > OPENING_MS // 2:
+            self._ready(link)  # it keeps a small MTU and gets the frames that fit
+
+    def _outbound(self, link, now):
+        ble = self.ble
+        conn = link.conn
+        phase = link.phase
+        if phase == CONNECTED:
+            why = self._surplus(link)
+            if why:
+                self._give_up(link, now, why)
+                return
+            ble.gattc_exchange_mtu(conn)
+            link.phase = MTU_ASKED
+        elif phase == MTU_DONE:
+            link.phase = SERVICE_ASKED
+            ble.gattc_discover_services(conn, self.service)
+        elif phase == SERVICE_DONE:
+            link.phase = CHARACTERISTIC_ASKED
+            ble.gattc_discover_characteristics(conn, link.start_handle, link.end_handle, self.characteristic)
+        elif phase == CHARACTERISTIC_DONE:
+            link.phase = DESCRIPTOR_ASKED
+            ble.gattc_discover_descriptors(conn, link.value_handle, link.end_handle)
+        elif phase == DESCRIPTOR_DONE:
+            # Once per connection: an Android phone that is subscribed to twice notifies twice.
+            link.phase = SUBSCRIBE_ASKED
+            ble.gattc_write(conn, link.cccd_handle, b"\x01\x00", 1)
+        elif phase == SUBSCRIBED:
+            self.dialer.connected(link.address)
+            self._ready(link)
+
+    # Why a link to another relay is one too many, or None. Of two links between the same relays the one that the
+    # higher address dialled stays.
+    def _surplus(self, link):
+        if not link.is_relay():
+            return None
+        links = self.links
+        for other in links.by_conn.values():
+            if other is not link and other.address == link.address:
+                ours_is_higher = self.radio.address > bytes(link.address)
+                if ours_is_higher == (link.role == l.INBOUND):
+                    return "there is another link to this relay"
+                self._drop(other)
+                return None
+        if links.relays() > links.max_links - self.phone_slots:
+            return "the other places are for phones"
+        return None
+
+    def _drop(self, link):
+        self.log.info("conn %d closed: a better link to the same relay is up" % link.conn)
+        self.ble.gap_disconnect(link.conn)

@@ -1,0 +1,150 @@
+# Dual-role GATT on the raw bluetooth module: one service, one characteristic, as the phone apps have it
+# (docs/protocol.md). Received values go to the frame pool, frames to send go to the stack; what happens to links
+# between connection and readiness is in opening.py, advertising and dialling in upkeep.py.
+from time import ticks_ms
+
+import bluetooth
+from micropython import const
+
+from firmware import links as l
+from firmware.opening import link_event
+from shared_protocol.counters import ADVERTS_SEEN, DROP_NO_SLOT, DROP_OVERSIZE, RX_BYTES, RX_FRAMES
+
+_IRQ_CENTRAL_CONNECT = const(1)
+_IRQ_CENTRAL_DISCONNECT = const(2)
+_IRQ_GATTS_WRITE = const(3)
+_IRQ_SCAN_RESULT = const(5)
+_IRQ_SCAN_DONE = const(6)
+_IRQ_PERIPHERAL_CONNECT = const(7)
+_IRQ_PERIPHERAL_DISCONNECT = const(8)
+_IRQ_GATTC_NOTIFY = const(18)
+
+SERVICE = bluetooth.UUID("F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C")
+CHARACTERISTIC = bluetooth.UUID("A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D")
+SERVICE_BYTES = bytes(reversed(bytes.fromhex("F47B5E2D4A9E4C5A9B3F8E1D2C3A4B5C")))
+FLAGS = bluetooth.FLAG_READ | bluetooth.FLAG_WRITE | bluetooth.FLAG_WRITE_NO_RESPONSE | bluetooth.FLAG_NOTIFY
+MTU = const(517)  # what Android asks for; 512-byte values pass whole
+VALUE_BYTES = const(512)
+ADV_IND = const(0)
+
+
+# Whether an advertisement lists the bitchat service. Walks the AD structures without copying.
+def lists_service(data):
+    at = 0
+    n = len(data)
+    while at + 1 < n:
+        size = data[at]
+        if size == 0 or at + size >= n:
+            return False
+        kind = data[at + 1]
+        if kind == 6 or kind == 7:
+            for start in range(at + 2, at + size - 14, 16):
+                if data[start : start + 16] == SERVICE_BYTES:
+                    return True
+        at += size + 1
+    return False
+
+
+class Radio:
+    # wake(): tells the main loop that there is something to do; it is called from the interrupt handler.
+    def __init__(self, ble, links, pool, counts, wake):
+        self.ble = ble
+        self.links = links
+        self.pool = pool
+        self.counts = counts
+        self.wake = wake
+        self.address = b""
+        self.handle = 0
+        self.dialer = None
+        self.dirty = True  # a link or the state below changed: upkeep has work before its time
+        self.advertising = False
+        self.scanning = False
+        self.dialling = False
+        self.dial_unanswered = False
+        # One link must not take the whole pool while the main loop is busy.
+        self.share = max(4, pool.count // 3)
+
+    # Radio first, memory after: on an ESP32 the stack needs its share before the heap grows.
+    def start(self, name):
+        ble = self.ble
+        ble.active(True)
+        ble.config(mtu=MTU, gap_name=name)
+        self.address = ble.config("mac")[1]
+        ((self.handle,),) = ble.gatts_register_services(((SERVICE, ((CHARACTERISTIC, FLAGS),)),))
+        ble.gatts_set_buffer(self.handle, VALUE_BYTES)
+        self.links.sends_with(ble, self.handle)
+
+    def listen(self, dialer):
+        self.dialer = dialer
+        self.ble.irq(self._irq)
+
+    def stop(self):
+        self.ble.active(False)
+
+    # Addresses, advertisements and notified values are buffers of the stack: all that is kept is copied here.
+    def _irq(self, event, data):
+        if event == _IRQ_GATTS_WRITE:
+            if data[1] == self.handle:
+                # Read even if nobody wants it: every write has its event, and events do not wait.
+                value = self.ble.gatts_read(data[1])
+                link = self.links.by_conn.get(data[0])
+                if link is not None:
+                    self._receive(link, value)
+        elif event == _IRQ_GATTC_NOTIFY:
+            link = self.links.by_conn.get(data[0])
+            if link is not None and data[1] == link.value_handle:
+                self._receive(link, data[2])
+        elif event == _IRQ_SCAN_RESULT:
+            self._heard(data)
+        else:
+            self._link_changed(event, data)
+
+    def _heard(self, data):
+        address_type, address, adv_type, rssi, adv_data = data
+        if adv_type == ADV_IND and lists_service(adv_data):
+            self.counts[ADVERTS_SEEN] += 1
+            self.dialer.heard(address_type, address, rssi, ticks_ms())
+
+    def _link_changed(self, event, data):
+        links = self.links
+        if event == _IRQ_CENTRAL_CONNECT:
+            conn, address_type, address = data
+            self.advertising = False  # the stack stops it at every connection
+            links.opened(conn, l.INBOUND, address_type, address, ticks_ms())
+        elif event == _IRQ_PERIPHERAL_CONNECT:
+            conn, address_type, address = data
+            self.dialling = False
+            links.opened(conn, l.OUTBOUND, address_type, address, ticks_ms())
+        elif event == _IRQ_CENTRAL_DISCONNECT:
+            links.closed(data[0])
+        elif event == _IRQ_PERIPHERAL_DISCONNECT:
+            if links.closed(data[0]) is None:
+                self.dialling = False
+                self.dial_unanswered = True
+        elif event == _IRQ_SCAN_DONE:
+            self.scanning = False
+        else:
+            link = links.by_conn.get(data[0])
+            if link is not None:
+                link_event(event, data, link, CHARACTERISTIC)
+        self.dirty = True
+        self.wake()
+
+    # A call's locals and operands go to the heap when they are more than 11 words: these are not.
+    def _receive(self, link, value):
+        n = len(value)
+        pool = self.pool
+        self.counts[RX_FRAMES] += 1
+        self.counts[RX_BYTES] += n
+        if n > VALUE_BYTES:
+            self.counts[DROP_OVERSIZE] += 1
+        elif not pool.free or link.rx_in - link.rx_out >= self.share:
+            self.counts[DROP_NO_SLOT] += 1
+        else:
+            slot = pool.free.popleft()
+            pool.view[slot][:n] = value
+            pool.length[slot] = n
+            pool.source[slot] = link.index
+            link.rx_in += 1
+            pool.received.append(slot)
+            self.wake()

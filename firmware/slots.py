@@ -1,0 +1,49 @@
+# The frame pool: every frame is in memory once, in a slot that the queues of all links share by a count of users.
+#
+# Frames arrive in the Bluetooth interrupt handler, which on an ESP32 runs between any two bytecodes of the main loop.
+# So the two meet only in two queues whose operations are single calls: free slots (main gives, handler takes) and
+# received slots (handler gives, main takes). Neither needs a lock, and neither allocates.
+from array import array
+from collections import deque
+
+from micropython import const
+
+SLOT_BYTES = const(512)  # the longest attribute value of ATT, and so the longest frame on a link
+
+
+class FramePool:
+    # `count` slots for frames from the air and one more, the last, for frames from the console.
+    def __init__(self, count):
+        self.count = count
+        total = count + 1
+        self.data = [bytearray(SLOT_BYTES) for _ in range(total)]
+        self.view = [memoryview(data) for data in self.data]
+        self.length = array("H", bytes(2 * total))
+        self.source = bytearray(total)  # index of the link it came in on
+        self.known = array("H", bytes(2 * total))  # links whose peer has the frame, a bit each by index
+        self.rank = bytearray(total)
+        self.users = bytearray(total)
+        self.free = deque(range(count), count)
+        self.received = deque((), count)
+        self.local_busy = False
+        self.low = count  # the fewest free slots there ever were
+
+    # Main side: nobody needs `slot` any more.
+    def release(self, slot):
+        if slot == self.count:
+            self.local_busy = False
+        else:
+            self.free.append(slot)
+
+    # Main side: one user less; the last one gives the slot back.
+    def done(self, slot):
+        self.users[slot] -= 1
+        if not self.users[slot]:
+            self.release(slot)
+
+    # Main side: the slot for a frame from the console, or -1 while the last one is still being sent.
+    def take_local(self):
+        if self.local_busy:
+            return -1
+        self.local_busy = True
+        return self.count

@@ -1,0 +1,114 @@
+# Keeps the relay on the air: advertising while there is a place left, scanning and dialling while it wants links.
+from time import ticks_add, ticks_diff
+
+from micropython import const
+
+from firmware import links as l
+from firmware.radio import SERVICE_BYTES
+from shared_protocol import counters as c
+
+# Flags, then the complete list of 128-bit services: 21 bytes. A relay that does not announce has no scan response.
+ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + SERVICE_BYTES
+ADVERTISING_US = const(100_000)
+ADVERTISING_AGAIN_MS = const(30_000)
+
+SCAN_MS = const(2_000)
+SCAN_PAUSE_MS = const(500)
+SCAN_PAUSE_LINKED_MS = const(4_000)  # once there is a link to another relay
+SCAN_INTERVAL_US = const(100_000)
+SCAN_WINDOW_US = const(50_000)  # half: the other half of the air is for the links
+DIAL_MS = const(3_000)
+
+
+class Upkeep:
+    def __init__(self, radio, links, dialer, opener, counts, settings, log, now):
+        self.ble = radio.ble
+        self.radio = radio
+        self.links = links
+        self.dialer = dialer
+        self.opener = opener
+        self.counts = counts
+        self.dial_max = settings["dial_max"]
+        self.phone_slots = settings["phone_slots"]
+        self.log = log
+        self.dial_address = bytearray(6)
+        self.scan_again_at = now
+        self.advertised_at = now
+
+    # Called when the radio says so (radio.dirty) and some ten times a second.
+    def step(self, now):
+        radio = self.radio
+        radio.dirty = False
+        for link in self.links.all:
+            if link.state == l.OPENING:
+                self.opener.step(link, now)
+            elif link.state == l.LOST:
+                self.log.link(link, False, "")
+        self.links.sweep()
+        self._advertise(now)
+        if radio.dial_unanswered:
+            radio.dial_unanswered = False
+            self.counts[c.DIALS_FAILED] += 1
+            self.dialer.failed(self.dial_address, now)
+        if radio.dialling:
+            self._stop_dialling_who_dialled_us()
+        else:
+            self._look_for_links(now)
+
+    def _advertise(self, now):
+        radio = self.radio
+        if self.links.used() >= self.links.max_links:
+            return
+        # Now and then it is set again even if we think it is on: a relay nobody can find is dead.
+        if radio.advertising and ticks_diff(now, self.advertised_at) < ADVERTISING_AGAIN_MS:
+            return
+        try:
+            self.ble.gap_advertise(ADVERTISING_US, adv_data=ADVERTISEMENT)
+            radio.advertising = True
+            self.advertised_at = now
+        except OSError:
+            radio.advertising = False  # no place in the stack yet: tried again at the next step
+
+    def _look_for_links(self, now):
+        links = self.links
+        radio = self.radio
+        places = min(self.dial_max - links.count(l.OUTBOUND), links.max_links - links.used())
+        relay_places = links.max_links - self.phone_slots - links.relays()
+        one = self.dialer.choose(places, relay_places, links.find, now) if places > 0 else None
+        if one is not None:
+            self._dial(one, now)
+        elif places <= 0:
+            self._stop_scan()
+        elif not radio.scanning and ticks_diff(now, self.scan_again_at) >= 0:
+            pause = SCAN_PAUSE_LINKED_MS if links.relays() else SCAN_PAUSE_MS
+            self.scan_again_at = ticks_add(now, SCAN_MS + pause)
+            try:
+                self.ble.gap_scan(SCAN_MS, SCAN_INTERVAL_US, SCAN_WINDOW_US)
+                radio.scanning = True
+            except OSError as error:
+                self.log.debug("scan: error %d" % error.errno)
+
+    def _dial(self, one, now):
+        self._stop_scan()
+        self.dial_address[:] = one.address
+        self.counts[c.DIALS] += 1
+        self.radio.dialling = True
+        try:
+            self.ble.gap_connect(one.address_type, one.address, DIAL_MS)
+        except OSError as error:
+            self.radio.dialling = False
+            self.counts[c.DIALS_FAILED] += 1
+            self.dialer.failed(one.address, now)
+            self.log.debug("dial: error %d" % error.errno)
+
+    def _stop_dialling_who_dialled_us(self):
+        if self.links.find(self.dial_address) is not None:
+            try:
+                self.ble.gap_connect(None)
+            except OSError:
+                pass  # too late: it has connected, and opening.py drops the surplus link
+
+    def _stop_scan(self):
+        if self.radio.scanning:
+            self.radio.scanning = False
+            self.ble.gap_scan(None)
