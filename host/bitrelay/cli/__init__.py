@@ -1,0 +1,68 @@
+"""The command line: `bitrelay COMMAND`. Modules here import nothing heavy at their top, so that --help is quick."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import EXIT_MEANING, ExitCode
+from . import decode, devices, lab, relay, stream
+
+_EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANING.items()) + "."
+
+app = typer.Typer(
+    name="bitrelay",
+    help="Bluetooth mesh relays on ESP32 boards: watch them, talk to them, and try them in a lab without hardware.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("devices")(devices.devices)
+app.command("info")(relay.info)
+app.command("stats")(relay.stats)
+app.command("links")(relay.links)
+app.command("listen")(stream.listen)
+app.command("send")(relay.send)
+app.command("log")(stream.log)
+app.command("decode", context_settings={"ignore_unknown_options": True})(decode.decode)
+app.add_typer(lab.app, name="lab")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bitrelay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> int:
+    """Run the command line of this process; the exit code. Prints one line and no traceback, whatever happens.
+
+    BITRELAY_TRACEBACK=1 in the environment lets a traceback through.
+    """
+    for stream_ in (sys.stdout, sys.stderr):
+        # A name with an emoji must not end the program on a terminal that has none.
+        if hasattr(stream_, "reconfigure"):
+            stream_.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
+    except Exception as error:
+        if os.environ.get("BITRELAY_TRACEBACK"):
+            raise
+        print(f"bitrelay: a fault in bitrelay: {type(error).__name__}: {error}", file=sys.stderr)
+        return ExitCode.INTERNAL
+    return ExitCode.OK

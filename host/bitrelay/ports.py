@@ -1,0 +1,194 @@
+"""Which devices there are: USB serial ports, and the ports of virtual boards that a running lab advertises.
+
+A lab writes one file, `lab-<pid>.json`, into a directory of this user's own (mode 0700) and removes it when it ends:
+
+    {"pid": 4711, "boards": [{"name": "relay-1", "port": "/dev/pts/7", "rfc2217": "rfc2217://127.0.0.1:40001"}]}
+
+The file of a lab that was killed names a process that is gone: whoever reads it next removes it.
+"""
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import NoDevice, PortError
+
+HOW_TO_GET_ONE = "Plug a relay in with a data cable, or start virtual ones: ./flash.sh --virtual 3 --keep"
+
+_MAX_LAB_FILE = 1 << 20
+
+# Adapters and chips found on ESP32 boards, by USB vendor and product id.
+_USB_CHIPS = {
+    (0x303A, 0x1001): "ESP32 with USB of its own (C3, C6, S3)",
+    (0x303A, 0x4001): "MicroPython on an ESP32 with USB of its own",
+    (0x10C4, 0xEA60): "CP210x",
+    (0x1A86, 0x7523): "CH340",
+    (0x1A86, 0x55D4): "CH9102",
+    (0x1A86, 0x55D3): "CH343",
+    (0x0403, 0x6001): "FT232",
+    (0x0403, 0x6015): "FT231X",
+}
+
+
+@dataclass(frozen=True)
+class BoardPort:
+    """A virtual board of a running lab: port is its pseudo-terminal, rfc2217 the URL that also carries DTR and RTS."""
+
+    name: str
+    port: str
+    rfc2217: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that may be a relay: kind is "usb" or "virtual", url the rfc2217:// form of a virtual board's port."""
+
+    port: str
+    kind: str
+    name: str
+    description: str
+    serial_number: str = ""
+    url: str = ""
+
+
+def runtime_dir() -> Path:
+    """Where the labs of this user advertise their boards; it need not exist."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "bitrelay"
+    return Path(tempfile.gettempdir()) / f"bitrelay-{_user_id()}"
+
+
+def advertise(boards: Iterable[BoardPort]) -> Path:
+    """Write, or replace, the file that tells this process's virtual boards to `bitrelay devices`.
+
+    Raises PortError if the directory belongs to somebody else or cannot be made.
+    """
+    directory = runtime_dir()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PortError(f"cannot make {directory}: {error.strerror}") from error
+    if not _is_ours(directory):
+        raise PortError(f"{directory} belongs to somebody else or is open to others", hint="Remove it")
+    path = _lab_file(os.getpid())
+    content = json.dumps({"pid": os.getpid(), "boards": [asdict(board) for board in boards]})
+    # Readers must never see half a file.
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_text(content, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise PortError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def withdraw() -> None:
+    """Remove this process's file, and the directory with the last one; harmless when there is none."""
+    _lab_file(os.getpid()).unlink(missing_ok=True)
+    try:
+        runtime_dir().rmdir()
+    except OSError:
+        pass  # another lab is still in it, or it never was
+
+
+def virtual_boards() -> list[BoardPort]:
+    """The boards of all running labs of this user, in the order of their names; files of dead labs are removed."""
+    directory = runtime_dir()
+    if not _is_ours(directory):
+        return []
+    boards: list[BoardPort] = []
+    for path in directory.glob("lab-*.json"):
+        boards += _read_lab(path)
+    return sorted(boards, key=lambda board: (board.name, board.port))
+
+
+def usb_ports() -> list[Device]:
+    """The serial ports on USB. Those over Bluetooth and of the mainboard are left out: opening them can hang."""
+    from serial.tools import list_ports
+
+    devices = []
+    for port in list_ports.comports():
+        if port.vid is None:
+            continue
+        chip = _USB_CHIPS.get((port.vid, port.pid), "")
+        description = chip or port.product or port.description or ""
+        devices.append(
+            Device(port.device, "usb", os.path.basename(port.device), description, port.serial_number or "", "")
+        )
+    return sorted(devices, key=lambda device: device.port)
+
+
+def list_devices() -> list[Device]:
+    """Every device that may be a relay: real boards first, then virtual ones."""
+    virtual = [Device(b.port, "virtual", b.name, "board of a running lab", "", b.rfc2217) for b in virtual_boards()]
+    return usb_ports() + virtual
+
+
+def choose_port(wanted: str | None) -> str:
+    """The port to open for what the user gave: a device, a URL, the name of a virtual board, or nothing.
+
+    With nothing there must be exactly one device. Raises NoDevice with what there is to choose from.
+    """
+    if wanted:
+        named = [board.port for board in virtual_boards() if board.name == wanted]
+        if len(named) > 1:
+            raise NoDevice(f"{len(named)} virtual boards have this name: {', '.join(named)}", device=wanted)
+        return named[0] if named else wanted
+    devices = list_devices()
+    if len(devices) == 1:
+        return devices[0].port
+    if not devices:
+        raise NoDevice("no device found", hint=HOW_TO_GET_ONE)
+    names = ", ".join(f"{device.port} ({device.name})" for device in devices)
+    raise NoDevice(f"{len(devices)} devices found: {names}", hint="Choose one with --port")
+
+
+def _user_id() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _lab_file(pid: int) -> Path:
+    return runtime_dir() / f"lab-{pid}.json"
+
+
+def _is_ours(directory: Path) -> bool:
+    # In a shared temporary directory anybody can make a directory of this name first.
+    try:
+        found = directory.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+
+
+def _read_lab(path: Path) -> list[BoardPort]:
+    try:
+        if path.stat().st_size > _MAX_LAB_FILE:
+            return []
+        lab = json.loads(path.read_text(encoding="utf-8"))
+        pid = int(lab["pid"])
+        boards = [BoardPort(str(b["name"]), str(b["port"]), str(b["rfc2217"])) for b in lab["boards"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if _is_alive(pid):
+        return boards
+    path.unlink(missing_ok=True)
+    return []
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return pid < 1 << 31
+    return True

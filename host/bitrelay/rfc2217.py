@@ -1,0 +1,60 @@
+"""A quick client for serial ports behind RFC 2217, the telnet extension that carries baud rate, DTR and RTS.
+
+The wire protocol is pyserial's. Its client polls each answer every 50 ms, negotiates the whole port anew whenever an
+attribute is assigned, and sleeps 300 ms on closing: about 20 times slower than the server answers.
+"""
+
+import time
+from typing import Any, cast
+
+from serial import SerialException
+from serial.rfc2217 import Serial, TelnetSubnegotiation
+
+_POLL_S = 0.0005
+
+
+class QuickSubnegotiation(TelnetSubnegotiation):  # type: ignore[misc]
+    """One parameter being agreed with the server."""
+
+    def wait(self, timeout: float = 3.0) -> None:
+        """Return once the server has confirmed; SerialException if it refuses or timeout seconds pass."""
+        deadline = time.monotonic() + timeout
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise SerialException(f"the server did not answer option {self.name!r}")
+            time.sleep(_POLL_S)
+
+
+class QuickRfc2217Port(Serial):  # type: ignore[misc]
+    """pyserial's RFC 2217 port with its waits cut short; opened and used like any pyserial port."""
+
+    _socket: Any
+    _thread: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._agreed: tuple[Any, ...] | None = None
+        super().__init__(*args, **kwargs)
+
+    def _reconfigure_port(self) -> None:
+        wanted = (self._baudrate, self._bytesize, self._parity, self._stopbits, self._rtscts, self._xonxoff)
+        if wanted == self._agreed:
+            return
+        for option in cast(dict[str, Any], self._rfc2217_options).values():
+            option.__class__ = QuickSubnegotiation
+        super()._reconfigure_port()
+        self._agreed = wanted
+
+    def close(self) -> None:
+        """Close the connection; the server then lets go of DTR and RTS."""
+        self._agreed = None
+        self.is_open = False
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(2)
+            except OSError:
+                pass  # the server was quicker
+            self._socket.close()
+        if self._thread is not None:
+            self._thread.join(2)
+            self._thread = None
+        self._socket = None

