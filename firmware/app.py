@@ -2,7 +2,6 @@
 import asyncio
 import gc
 import os
-from array import array
 from random import randint
 from time import ticks_add, ticks_diff, ticks_ms
 
@@ -16,7 +15,7 @@ from firmware.console import Console
 from firmware.dialer import Dialer
 from firmware.forwarder import Forwarder
 from firmware.health import CHECK_MS, Health
-from firmware.links import Links
+from firmware.links import Links, records
 from firmware.log import Log
 from firmware.opening import Opener
 from firmware.radio import CHARACTERISTIC, SERVICE, Radio
@@ -27,7 +26,7 @@ from shared_protocol import console as messages
 from shared_protocol import counters as c
 from shared_protocol.dedup import DuplicateCache
 
-BEAT_MS = const(100)
+_BEAT_MS = const(100)
 
 
 class Relay:
@@ -35,11 +34,11 @@ class Relay:
         self.settings = settings = Settings()
         self.flag = asyncio.ThreadSafeFlag()
         self.error = None
-        self.counts = counts = array("I", [0] * c.COUNT)
+        self.counts = counts = [0] * c.COUNT
         self.clock = clock = Clock()
         self.log = log = Log(settings["log_level"])
         log.ticks = ticks_ms
-        self.pool = pool = FramePool(settings["frame_slots"])
+        self.pool = pool = FramePool(settings["frame_slots"], records(settings["max_links"]))
         self.links = links = Links(pool, counts, settings["max_links"])
         self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, self.flag.set)
         radio.start(settings["name"])
@@ -54,6 +53,7 @@ class Relay:
         console.answer = commands.answer
         log.emit = console.event
         gc.collect()
+        gc.threshold(-1)
         radio.listen(dialer)
 
     # Frames, links and the watchdog, in one loop: if it stands still, the watchdog resets the board.
@@ -66,7 +66,7 @@ class Relay:
             wait = forwarder.step(now)
             if radio.dirty or ticks_diff(now, upkeep_at) >= 0:
                 self.upkeep.step(now)
-                upkeep_at = ticks_add(now, BEAT_MS)
+                upkeep_at = ticks_add(now, _BEAT_MS)
             late = ticks_diff(now, check_at)
             if late >= 0:
                 self.health.check(late)
@@ -79,7 +79,7 @@ class Relay:
     # Wakes the mesh loop for what it does by the clock.
     async def beat(self):
         while True:
-            await asyncio.sleep_ms(BEAT_MS)
+            await asyncio.sleep_ms(_BEAT_MS)
             self.flag.set()
 
     async def talk(self):

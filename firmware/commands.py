@@ -93,9 +93,9 @@ class Commands:
             "heap_used": used,
             "slots_total": relay.pool.count,
             "slots_free": len(relay.pool.free),
-            "slots_low": relay.pool.low,
+            "slots_low": relay.forwarder.slots_low,
             "loop_late_ms": relay.health.loop_late_ms,
-            "counters": list(relay.counts),
+            "counters": [count & 0xFFFFFFFF for count in relay.counts],  # they wrap
         }
         self._reply(messages.STATS, request_id, answer)
 
@@ -113,7 +113,7 @@ class Commands:
                     "address_type": link.address_type,
                     "mtu": link.mtu,
                     "state": l.STATE_NAMES[link.state],
-                    "rx_frames": link.rx_in,
+                    "rx_frames": link.rx_frames,
                     "tx_frames": link.tx_frames,
                     "queued": link.queued,
                     "dropped": link.dropped,

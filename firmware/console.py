@@ -13,14 +13,14 @@ from shared_protocol import cobs
 from shared_protocol import console as messages
 from shared_protocol import counters as c
 
-RING = const(4096)
-PIECE = const(96)  # bytes a piece: what 115,200 baud sends in 8 ms
-POLL_MS = const(8)
-IDLE_POLL_MS = const(20)
+_RING = const(3072)
+_PIECE = const(96)  # bytes a piece: what 115,200 baud sends in 8 ms
+_POLL_MS = const(8)
+_IDLE_POLL_MS = const(20)
 QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
-READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
-CTRL_C = const(3)
-RETURN = const(13)
+_READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
+_CTRL_C = const(3)
+_RETURN = const(13)
 
 
 class Console:
@@ -35,7 +35,7 @@ class Console:
         self._out = sys.stdout.buffer
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
-        self._ring = bytearray(RING)
+        self._ring = bytearray(_RING)
         self._view = memoryview(self._ring)
         self._head = 0
         self._size = 0
@@ -51,14 +51,14 @@ class Console:
         elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
             self.reader.abandon()
         if self._size or self.reader.in_frame:
-            return POLL_MS
-        return IDLE_POLL_MS
+            return _POLL_MS
+        return _IDLE_POLL_MS
 
     def _read(self, now):
         one = self._one
         reader = self.reader
         n = 0
-        while n < READ_MAX and self._has_input():
+        while n < _READ_MAX and self._has_input():
             if not self._in.readinto(one):
                 break
             n += 1
@@ -71,7 +71,7 @@ class Console:
             elif not was_in_frame and byte:
                 # Outside a frame. Return or Ctrl-C and then Ctrl-C is what a terminal or mpremote sends; a single
                 # 0x03 may be noise.
-                if byte == CTRL_C and (self._before == CTRL_C or self._before == RETURN):
+                if byte == _CTRL_C and (self._before == _CTRL_C or self._before == _RETURN):
                     self.stop = True
                     break
             self._before = byte
@@ -95,30 +95,30 @@ class Console:
     # An answer: room is made for it by writing what waits.
     def send(self, kind, request_id, values):
         wire = cobs.wrap(messages.encode(kind, request_id, values))
-        while len(wire) > RING - self._size:
+        while len(wire) > _RING - self._size:
             self._write()
         self._append(wire)
 
     # An event: dropped when there is no room. A quarter of the ring is kept for answers.
     def event(self, kind, values):
         wire = cobs.wrap(messages.encode(kind, 0, values))
-        if len(wire) > RING - RING // 4 - self._size:
+        if len(wire) > _RING - _RING // 4 - self._size:
             self.dropped += 1
             return
         self._append(wire)
 
     def _append(self, wire):
-        at = (self._head + self._size) % RING
-        first = min(len(wire), RING - at)
+        at = (self._head + self._size) % _RING
+        first = min(len(wire), _RING - at)
         self._view[at : at + first] = wire[:first]
         self._view[: len(wire) - first] = wire[first:]
         self._size += len(wire)
 
     def _write(self):
         if self._size:
-            n = min(self._size, PIECE, RING - self._head)
+            n = min(self._size, _PIECE, _RING - self._head)
             self._out.write(self._view[self._head : self._head + n])
-            self._head = (self._head + n) % RING
+            self._head = (self._head + n) % _RING
             self._size -= n
 
     # Everything that waits, before the board goes down or the REPL takes over.

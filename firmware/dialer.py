@@ -8,11 +8,11 @@ from time import ticks_diff
 from micropython import const
 
 CANDIDATES = const(8)
-FORGET_MS = const(30_000)
-RELAY_GRACE_MS = const(4_000)  # for the relay with the higher address to dial us
-PHONE_GRACE_MS = const(6_000)  # for a phone to dial us
-BACKOFF_MS = const(1_000)  # doubles with every failure
-MAX_FAILURES = const(5)
+_FORGET_MS = const(30_000)
+_RELAY_GRACE_MS = const(4_000)  # for the relay with the higher address to dial us
+_PHONE_GRACE_MS = const(6_000)  # for a phone to dial us
+_BACKOFF_MS = const(1_000)  # doubles with every failure
+_MAX_FAILURES = const(5)
 RELAY_ADDRESS_TYPE = const(0)
 
 
@@ -58,7 +58,7 @@ class Dialer:
     def _place(self, rssi, now):
         weakest = None
         for one in self.table:
-            if not one.used or ticks_diff(now, one.last_seen) > FORGET_MS:
+            if not one.used or ticks_diff(now, one.last_seen) > _FORGET_MS:
                 return one
             if weakest is None or one.rssi < weakest.rssi:
                 weakest = one
@@ -67,7 +67,7 @@ class Dialer:
     def failed(self, address, now):
         one = self.find(address)
         if one is not None:
-            one.failures = min(one.failures + 1, MAX_FAILURES)
+            one.failures = min(one.failures + 1, _MAX_FAILURES)
             one.failed_at = now
 
     def connected(self, address):
@@ -81,20 +81,20 @@ class Dialer:
         if places <= 0:
             return None
         for one in self.table:
-            if not one.used or ticks_diff(now, one.last_seen) > FORGET_MS or linked(one.address):
+            if not one.used or ticks_diff(now, one.last_seen) > _FORGET_MS or linked(one.address):
                 continue
             relay = one.address_type == RELAY_ADDRESS_TYPE
             if relay:
                 if relay_places <= 0:
                     continue
-                grace = 0 if self.own_address > bytes(one.address) else RELAY_GRACE_MS
+                grace = 0 if self.own_address > bytes(one.address) else _RELAY_GRACE_MS
             else:
                 if places < 2:
                     continue
-                grace = PHONE_GRACE_MS
+                grace = _PHONE_GRACE_MS
             if ticks_diff(now, one.first_seen) < grace:
                 continue
-            if one.failures and ticks_diff(now, one.failed_at) < BACKOFF_MS << one.failures:
+            if one.failures and ticks_diff(now, one.failed_at) < _BACKOFF_MS << one.failures:
                 continue
             if best is None or self._better(one, best):
                 best = one

@@ -25,37 +25,19 @@ from shared_protocol.frame import (
     HAS_RECIPIENT,
     RSR,
     TTL,
-    TYPE_ANNOUNCE,
     TYPE_BOARD_POST,
-    TYPE_LEAVE,
-    TYPE_MESSAGE,
-    TYPE_NOISE_ENCRYPTED,
-    TYPE_NOISE_HANDSHAKE,
     Header,
 )
 from shared_protocol.relay import decide
 from shared_protocol.urgency import is_urgent
 
-# Which waiting frames go first when a queue is full: the lowest rank is dropped first.
-RANK_BULK = const(0)  # fragments, files, voice, unknown types
-RANK_TALK = const(1)  # messages and announces
-RANK_SESSION = const(2)  # handshakes and private messages: losing one costs a session
-
-BATCH = const(8)  # frames taken before the links are served again
+_BATCH = const(8)  # frames taken before the links are served again
 # Jitter is kept to this grain: the loop wakes that often while a frame waits for its time.
-GRAIN_MS = const(8)
-FAR_MS = const(1000)  # beyond the longest jitter
+_GRAIN_MS = const(8)
+_FAR_MS = const(1000)  # beyond the longest jitter
 
 # Counter of each reason that decide() gives, by its number.
 _NOT_RELAYED = (0, NOT_RELAYED_TYPE, NOT_RELAYED_TTL, NOT_RELAYED_OURS, NOT_RELAYED_RSR)
-
-
-# By type.
-RANKS = bytearray(256)
-for _kind in (TYPE_MESSAGE, TYPE_ANNOUNCE):
-    RANKS[_kind] = RANK_TALK
-for _kind in (TYPE_NOISE_HANDSHAKE, TYPE_NOISE_ENCRYPTED, TYPE_LEAVE):
-    RANKS[_kind] = RANK_SESSION
 
 
 class Forwarder:
@@ -69,6 +51,10 @@ class Forwarder:
         self.randint = randint
         self.on_frame = None
         self.header = Header()
+        self.slots_low = pool.count  # the fewest free slots there ever were
+        self._records = links.all
+        self._received = pool.received
+        self._free = pool.free
         # Frames that wait for their time, in no order: slot numbers, and by slot when, and which entry of the cache.
         self._waiting = bytearray(pool.count + 1)
         self._waits = 0
@@ -78,24 +64,25 @@ class Forwarder:
 
     # One round of everything there is to do. Returns ms until the next one is due, or -1: when something arrives.
     def step(self, now):
-        more = self.pool.received and self._take_batch(now)
+        more = self._received and self._take_batch(now)
         if self._waits and ticks_diff(self._next_due, now) <= 0:
             self._send_due(now)
         wait = self.links.pump(now) if self.links.waiting else -1
         if more:
             return 0
-        if self._waits and (wait < 0 or wait > GRAIN_MS):
-            return GRAIN_MS
+        if self._waits and (wait < 0 or wait > _GRAIN_MS):
+            return _GRAIN_MS
         return wait
 
     # Whether there is more.
     def _take_batch(self, now):
-        pool = self.pool
-        if len(pool.free) < pool.low:
-            pool.low = len(pool.free)
-        for _ in range(BATCH):
-            self._take(pool.received.popleft(), now)
-            if not pool.received:
+        received = self._received
+        free = len(self._free)
+        if free < self.slots_low:
+            self.slots_low = free
+        for _ in range(_BATCH):
+            self._take(received.popleft(), now)
+            if not received:
                 return False
         return True
 
@@ -112,7 +99,6 @@ class Forwarder:
             self.cache.remember(pool.data[slot], header, self.clock.now_s)
         pool.length[slot] = n
         pool.known[slot] = 0
-        pool.rank[slot] = RANKS[header.type]
         users = self.links.fan_out(slot, now)
         self.counts[ORIGINATED] += 1
         self.links.pump(now)
@@ -121,47 +107,42 @@ class Forwarder:
     @micropython.native
     def _take(self, slot, now):
         pool = self.pool
-        counts = self.counts
         data = pool.data[slot]
         header = self.header
-        n = pool.length[slot]
-        link = self.links.all[pool.source[slot]]
-        link.rx_out += 1
-        size = header.parse(data, n)
+        link = self._records[pool.source[slot]]
+        size = header.parse(data, pool.length[slot])
         if size < 0:
-            if size == E_TRUNCATED or size == E_SHORT or size == E_EMPTY:
-                counts[DROP_PARTIAL] += 1
-            else:
-                counts[DROP_MALFORMED] += 1
+            partial = size == E_TRUNCATED or size == E_SHORT or size == E_EMPTY
+            self.counts[DROP_PARTIAL if partial else DROP_MALFORMED] += 1
             pool.release(slot)
             return
         entry = self.cache.remember(data, header, self.clock.now_s)
         if entry >= 0:
-            counts[DUPLICATES] += 1
+            self.counts[DUPLICATES] += 1
             if self._waits:
                 self._known_to(link, entry)
             self._tell(link, slot, "duplicate")
             pool.release(slot)
             return
         kind = header.type
+        flags = header.flags
         ttl, low, high = decide(
             kind,
             header.ttl,
-            header.flags & HAS_RECIPIENT,
+            flags & HAS_RECIPIENT,
             False,
-            header.flags & RSR,
+            flags & RSR,
             kind == TYPE_BOARD_POST and is_urgent(data, header.payload_at, header.payload_len),
             self.links.ready,
         )
         if not ttl:
-            counts[_NOT_RELAYED[low]] += 1
+            self.counts[_NOT_RELAYED[low]] += 1
             self._tell(link, slot, "not relayed")
             pool.release(slot)
             return
         if self.on_frame is not None:
             self._tell(link, slot, "relayed")
         data[TTL] = ttl
-        pool.rank[slot] = RANKS[kind]
         pool.known[slot] = link.bit
         self._entry[slot] = -1 - entry
         due = ticks_add(now, self.randint(low, high))
@@ -178,7 +159,7 @@ class Forwarder:
 
     def _send_due(self, now):
         i = 0
-        nearest = ticks_add(now, FAR_MS)
+        nearest = ticks_add(now, _FAR_MS)
         while i < self._waits:
             slot = self._waiting[i]
             due = self._due[slot]

@@ -6,7 +6,7 @@ from micropython import const
 
 CHECK_MS = const(1000)
 # A watchdog cannot be switched off on an ESP32. When the REPL has the board, it gets this long; then the relay is back.
-REPL_S = const(3600)
+_REPL_S = const(3600)
 
 RESET_CAUSES = ("?", "power on", "hard reset", "watchdog", "deep sleep", "soft reset")
 
@@ -35,7 +35,7 @@ class Health:
             self.led.value(1 if self.links.ready else self.clock.now_s & 1)
 
     def give_to_repl(self):
-        machine.WDT(timeout=REPL_S * 1000)
+        machine.WDT(timeout=_REPL_S * 1000)
 
 
 def heap():

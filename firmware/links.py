@@ -21,6 +21,15 @@ from shared_protocol.counters import (
     TX_FRAMES,
 )
 
+from shared_protocol.frame import (
+    TYPE,
+    TYPE_ANNOUNCE,
+    TYPE_LEAVE,
+    TYPE_MESSAGE,
+    TYPE_NOISE_ENCRYPTED,
+    TYPE_NOISE_HANDSHAKE,
+)
+
 # Life of a record. OPENING is on the air but not yet fit for frames (MTU, discovery, subscription).
 FREE = const(0)
 OPENING = const(1)
@@ -34,10 +43,24 @@ ROLE_NAMES = ("in", "out")
 
 QUEUE_SLOTS = const(16)
 RETRY_MS = const(10)  # after the stack had no buffers
-BURST = const(4)  # frames to one link before the next link has its turn
-ATT_HEADER = const(3)
+_BURST = const(4)  # frames to one link before the next link has its turn
+_ATT_HEADER = const(3)
 
 RELAY_ADDRESS_TYPE = const(0)  # public: boxes keep their address, phones change theirs
+
+
+# Which frames a full queue drops first, the lowest rank.
+_BULK = const(0)  # fragments, files, voice, unknown types
+_TALK = const(1)
+_SESSION = const(2)  # losing one costs a session
+
+
+def rank(kind):
+    if kind == TYPE_NOISE_HANDSHAKE or kind == TYPE_NOISE_ENCRYPTED or kind == TYPE_LEAVE:
+        return _SESSION
+    if kind == TYPE_MESSAGE or kind == TYPE_ANNOUNCE:
+        return _TALK
+    return _BULK
 
 
 class Link:
@@ -58,8 +81,7 @@ class Link:
         self.end_handle = 0
         self.cccd_handle = 0
         self.rssi = 0
-        self.rx_in = 0  # frames the handler stored for us
-        self.rx_out = 0  # frames the main loop took
+        self.rx_frames = 0
         self.tx_frames = 0
         self.dropped = 0
         self.queue = bytearray(QUEUE_SLOTS)
@@ -76,12 +98,17 @@ class Link:
         self.phase = 0
         self.opened_at = now
         self.rssi = 0
-        self.rx_in = self.rx_out = self.tx_frames = self.dropped = 0
+        self.rx_frames = self.tx_frames = self.dropped = 0
         self.head = self.queued = 0
         self.state = OPENING
 
     def is_relay(self):
         return self.address_type == RELAY_ADDRESS_TYPE
+
+
+# Two records to spare: a new connection may come before the main loop has cleaned up after an old one.
+def records(max_links):
+    return max_links + 2
 
 
 class Links:
@@ -90,8 +117,7 @@ class Links:
         self.pool = pool
         self.counts = counts
         self.max_links = max_links
-        # Two records to spare: a new connection may come before the main loop has cleaned up after an old one.
-        self.all = [Link(i) for i in range(max_links + 2)]
+        self.all = [Link(i) for i in range(records(max_links))]
         self.by_conn = {}
         self.ready = 0
         self.ready_links = ()
@@ -219,7 +245,7 @@ class Links:
         if link.queued == QUEUE_SLOTS:
             self.counts[DROP_QUEUE_FULL] += 1
             link.dropped += 1
-            if not self._make_room(link, pool.rank[slot]):
+            if not self._make_room(link, rank(pool.data[slot][TYPE])):
                 return 0
         at = link.head + link.queued
         link.queue[at if at < QUEUE_SLOTS else at - QUEUE_SLOTS] = slot
@@ -228,17 +254,17 @@ class Links:
         return 1
 
     # Drops the oldest frame of the lowest rank. False if the newcomer ranks below all that wait.
-    def _make_room(self, link, rank):
+    def _make_room(self, link, newcomer):
         pool = self.pool
         queue = link.queue
         lowest = 255
         place = 0
         for i in range(QUEUE_SLOTS):
-            r = pool.rank[queue[(link.head + i) % QUEUE_SLOTS]]
-            if r < lowest:
-                lowest = r
+            waiting = rank(pool.data[queue[(link.head + i) % QUEUE_SLOTS]][TYPE])
+            if waiting < lowest:
+                lowest = waiting
                 place = i
-        if rank < lowest:
+        if newcomer < lowest:
             return False
         pool.done(queue[(link.head + place) % QUEUE_SLOTS])
         for i in range(place, QUEUE_SLOTS - 1):
@@ -273,7 +299,7 @@ class Links:
     # False when the stack is out of buffers: not an error but back-pressure, and the same for every link.
     def _send_burst(self, link):
         pool = self.pool
-        for _ in range(BURST):
+        for _ in range(_BURST):
             if not link.queued or link.state != READY:
                 break
             slot = link.queue[link.head]
@@ -304,7 +330,7 @@ class Links:
         ready = []
         for link in self.all:
             if link.state == READY:
-                link.room = link.mtu - ATT_HEADER
+                link.room = link.mtu - _ATT_HEADER
                 ready.append(link)
             elif link.state == LOST:
                 while link.queued:

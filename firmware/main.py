@@ -1,5 +1,6 @@
 # On the board this file is /main.py: MicroPython runs it after every start.
 # It leaves a window in which Ctrl-C gives the REPL, then starts the relay and brings it back if it fails.
+import gc
 import select
 import sys
 import time
@@ -9,6 +10,8 @@ import micropython
 BOOT_WINDOW_MS = 2000
 RETRY_MS = 5000
 QUIET_MS = 100
+# Collecting this often (bytes) while the modules load keeps the heap in one piece for what they need then.
+_GC_LOADING = 2048
 
 
 # Waits `ms`; True if Ctrl-C came. A host that knocks in this time sends frames, in which 0x03 is a byte like any other:
@@ -44,6 +47,7 @@ def main():
         if repl_asked(BOOT_WINDOW_MS):
             return
         try:
+            gc.threshold(_GC_LOADING)
             from firmware import app
 
             app.main()

@@ -18,51 +18,51 @@ _IRQ_GATTC_WRITE_DONE = const(17)
 _IRQ_MTU_EXCHANGED = const(21)
 
 CCCD = bluetooth.UUID(0x2902)
-FULL_MTU = const(515)  # 512-byte values pass
-OPENING_MS = const(8_000)
+_FULL_MTU = const(515)  # 512-byte values pass
+_OPENING_MS = const(8_000)
 # An inbound peer is sent frames after its first write, or this long after its link came up: a phone needs up to 600 ms
 # to subscribe, and MicroPython does not tell when it has.
-SETTLE_MS = const(1_500)
-ASK_MTU_MS = const(1_000)
+_SETTLE_MS = const(1_500)
+_ASK_MTU_MS = const(1_000)
 
 CONNECTED = const(0)
-MTU_ASKED = const(1)
-MTU_DONE = const(2)
-SERVICE_ASKED = const(3)
-SERVICE_DONE = const(4)
-CHARACTERISTIC_ASKED = const(5)
-CHARACTERISTIC_DONE = const(6)
-DESCRIPTOR_ASKED = const(7)
-DESCRIPTOR_DONE = const(8)
-SUBSCRIBE_ASKED = const(9)
-SUBSCRIBED = const(10)
-FAILED = const(11)
-CLOSING = const(12)
+_MTU_ASKED = const(1)
+_MTU_DONE = const(2)
+_SERVICE_ASKED = const(3)
+_SERVICE_DONE = const(4)
+_CHARACTERISTIC_ASKED = const(5)
+_CHARACTERISTIC_DONE = const(6)
+_DESCRIPTOR_ASKED = const(7)
+_DESCRIPTOR_DONE = const(8)
+_SUBSCRIBE_ASKED = const(9)
+_SUBSCRIBED = const(10)
+_FAILED = const(11)
+_CLOSING = const(12)
 
 
 # Handler side: an answer of the stack moves the link on.
 def link_event(event, data, link, characteristic):
     if event == _IRQ_MTU_EXCHANGED:
         link.mtu = data[1]
-        if link.phase == MTU_ASKED and link.role == l.OUTBOUND:
-            link.phase = MTU_DONE
+        if link.phase == _MTU_ASKED and link.role == l.OUTBOUND:
+            link.phase = _MTU_DONE
     elif event == _IRQ_GATTC_SERVICE_RESULT:
         link.start_handle = data[1]
         link.end_handle = data[2]
     elif event == _IRQ_GATTC_SERVICE_DONE:
-        link.phase = SERVICE_DONE if link.end_handle else FAILED
+        link.phase = _SERVICE_DONE if link.end_handle else _FAILED
     elif event == _IRQ_GATTC_CHARACTERISTIC_RESULT:
         if data[4] == characteristic:
             link.value_handle = data[2]
     elif event == _IRQ_GATTC_CHARACTERISTIC_DONE:
-        link.phase = CHARACTERISTIC_DONE if link.value_handle else FAILED
+        link.phase = _CHARACTERISTIC_DONE if link.value_handle else _FAILED
     elif event == _IRQ_GATTC_DESCRIPTOR_RESULT:
         if data[2] == CCCD and not link.cccd_handle:
             link.cccd_handle = data[1]
     elif event == _IRQ_GATTC_DESCRIPTOR_DONE:
-        link.phase = DESCRIPTOR_DONE if link.cccd_handle else FAILED
+        link.phase = _DESCRIPTOR_DONE if link.cccd_handle else _FAILED
     elif event == _IRQ_GATTC_WRITE_DONE and data[1] == link.cccd_handle:
-        link.phase = SUBSCRIBED if data[2] == 0 else FAILED
+        link.phase = _SUBSCRIBED if data[2] == 0 else _FAILED
 
 
 class Opener:
@@ -81,11 +81,11 @@ class Opener:
     # One step of a link that is opening.
     def step(self, link, now):
         try:
-            if link.phase == FAILED:
+            if link.phase == _FAILED:
                 self._give_up(link, now, "it does not speak bitchat")
-            elif ticks_diff(now, link.opened_at) > OPENING_MS:
+            elif ticks_diff(now, link.opened_at) > _OPENING_MS:
                 self._give_up(link, now, "opening took too long")
-            elif link.phase == CLOSING:
+            elif link.phase == _CLOSING:
                 pass
             elif link.role == l.OUTBOUND:
                 self._outbound(link, now)
@@ -107,24 +107,24 @@ class Opener:
         else:
             self.counts[c.LINKS_REFUSED] += 1
         link.opened_at = now
-        link.phase = CLOSING
+        link.phase = _CLOSING
         self.ble.gap_disconnect(link.conn)
 
     def _inbound(self, link, now):
         if link.phase == CONNECTED:
-            link.phase = MTU_ASKED
+            link.phase = _MTU_ASKED
             why = self._surplus(link)
             if why:
                 self._give_up(link, now, why)
                 return
         age = ticks_diff(now, link.opened_at)
-        if link.mtu >= FULL_MTU:
-            if link.rx_in or age > SETTLE_MS:
+        if link.mtu >= _FULL_MTU:
+            if link.rx_frames or age > _SETTLE_MS:
                 self._ready(link)
-        elif link.phase == MTU_ASKED and age > ASK_MTU_MS:
-            link.phase = MTU_DONE
+        elif link.phase == _MTU_ASKED and age > _ASK_MTU_MS:
+            link.phase = _MTU_DONE
             self.ble.gattc_exchange_mtu(link.conn)
-        elif age > OPENING_MS // 2:
+        elif age > _OPENING_MS // 2:
             self._ready(link)  # it keeps a small MTU and gets the frames that fit
 
     def _outbound(self, link, now):
@@ -137,21 +137,21 @@ class Opener:
                 self._give_up(link, now, why)
                 return
             ble.gattc_exchange_mtu(conn)
-            link.phase = MTU_ASKED
-        elif phase == MTU_DONE:
-            link.phase = SERVICE_ASKED
+            link.phase = _MTU_ASKED
+        elif phase == _MTU_DONE:
+            link.phase = _SERVICE_ASKED
             ble.gattc_discover_services(conn, self.service)
-        elif phase == SERVICE_DONE:
-            link.phase = CHARACTERISTIC_ASKED
+        elif phase == _SERVICE_DONE:
+            link.phase = _CHARACTERISTIC_ASKED
             ble.gattc_discover_characteristics(conn, link.start_handle, link.end_handle, self.characteristic)
-        elif phase == CHARACTERISTIC_DONE:
-            link.phase = DESCRIPTOR_ASKED
+        elif phase == _CHARACTERISTIC_DONE:
+            link.phase = _DESCRIPTOR_ASKED
             ble.gattc_discover_descriptors(conn, link.value_handle, link.end_handle)
-        elif phase == DESCRIPTOR_DONE:
+        elif phase == _DESCRIPTOR_DONE:
             # Once per connection: an Android phone that is subscribed to twice notifies twice.
-            link.phase = SUBSCRIBE_ASKED
+            link.phase = _SUBSCRIBE_ASKED
             ble.gattc_write(conn, link.cccd_handle, b"\x01\x00", 1)
-        elif phase == SUBSCRIBED:
+        elif phase == _SUBSCRIBED:
             self.dialer.connected(link.address)
             self._ready(link)
 

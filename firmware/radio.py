@@ -24,8 +24,8 @@ CHARACTERISTIC = bluetooth.UUID("A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D")
 SERVICE_BYTES = bytes(reversed(bytes.fromhex("F47B5E2D4A9E4C5A9B3F8E1D2C3A4B5C")))
 FLAGS = bluetooth.FLAG_READ | bluetooth.FLAG_WRITE | bluetooth.FLAG_WRITE_NO_RESPONSE | bluetooth.FLAG_NOTIFY
 MTU = const(517)  # what Android asks for; 512-byte values pass whole
-VALUE_BYTES = const(512)
-ADV_IND = const(0)
+_VALUE_BYTES = const(512)
+_ADV_IND = const(0)
 
 
 # Whether an advertisement lists the bitchat service. Walks the AD structures without copying.
@@ -61,8 +61,6 @@ class Radio:
         self.scanning = False
         self.dialling = False
         self.dial_unanswered = False
-        # One link must not take the whole pool while the main loop is busy.
-        self.share = max(4, pool.count // 3)
 
     # Radio first, memory after: on an ESP32 the stack needs its share before the heap grows.
     def start(self, name):
@@ -71,7 +69,7 @@ class Radio:
         ble.config(mtu=MTU, gap_name=name)
         self.address = ble.config("mac")[1]
         ((self.handle,),) = ble.gatts_register_services(((SERVICE, ((CHARACTERISTIC, FLAGS),)),))
-        ble.gatts_set_buffer(self.handle, VALUE_BYTES)
+        ble.gatts_set_buffer(self.handle, _VALUE_BYTES)
         self.links.sends_with(ble, self.handle)
 
     def listen(self, dialer):
@@ -101,7 +99,7 @@ class Radio:
 
     def _heard(self, data):
         address_type, address, adv_type, rssi, adv_data = data
-        if adv_type == ADV_IND and lists_service(adv_data):
+        if adv_type == _ADV_IND and lists_service(adv_data):
             self.counts[ADVERTS_SEEN] += 1
             self.dialer.heard(address_type, address, rssi, ticks_ms())
 
@@ -136,15 +134,16 @@ class Radio:
         pool = self.pool
         self.counts[RX_FRAMES] += 1
         self.counts[RX_BYTES] += n
-        if n > VALUE_BYTES:
+        if n > _VALUE_BYTES:
             self.counts[DROP_OVERSIZE] += 1
-        elif not pool.free or link.rx_in - link.rx_out >= self.share:
+        elif not pool.free or pool.taken[link.index] - pool.returned[link.index] >= pool.share:
             self.counts[DROP_NO_SLOT] += 1
         else:
             slot = pool.free.popleft()
+            pool.taken[link.index] += 1
             pool.view[slot][:n] = value
             pool.length[slot] = n
             pool.source[slot] = link.index
-            link.rx_in += 1
+            link.rx_frames += 1
             pool.received.append(slot)
             self.wake()

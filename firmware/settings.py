@@ -6,7 +6,7 @@ from micropython import const
 
 PATH = "/settings.json"
 _NEW = "/settings.new"
-MAX_FILE = const(2048)
+_MAX_FILE = const(2048)
 
 # key: (default, lowest, highest) for numbers, (default, longest in bytes) for texts.
 TABLE = {
@@ -14,7 +14,7 @@ TABLE = {
     "max_links": (4, 1, 9),  # what the radio of this board carries, both directions together
     "dial_max": (2, 0, 8),  # links that we dial; the others stay open to phones
     "phone_slots": (2, 0, 8),  # links that other relays may not take
-    "frame_slots": (24, 8, 64),  # frames in memory at once, 512 bytes each
+    "frame_slots": (20, 8, 64),  # frames in memory at once, 512 bytes each
     "watchdog_s": (30, 5, 3600),
     "led_pin": (-1, -1, 48),  # -1: none
     "log_level": (3, 0, 4),
@@ -80,11 +80,11 @@ class Settings:
     def _read(self):
         try:
             with open(self.path) as f:
-                text = f.read(MAX_FILE + 1)
+                text = f.read(_MAX_FILE + 1)
         except OSError:
             return {}
         try:
-            if len(text) > MAX_FILE:
+            if len(text) > _MAX_FILE:
                 raise ValueError
             stored = json.loads(text)
             if isinstance(stored, dict):

@@ -12,27 +12,31 @@ SLOT_BYTES = const(512)  # the longest attribute value of ATT, and so the longes
 
 
 class FramePool:
-    # `count` slots for frames from the air and one more, the last, for frames from the console.
-    def __init__(self, count):
+    # `count` slots for frames from the air and one more, the last, for frames from the console. No source of `sources`
+    # has more than a third of them, so that a flood on one link leaves room for the others.
+    def __init__(self, count, sources):
         self.count = count
+        self.share = max(2, count // 3)
         total = count + 1
         self.data = [bytearray(SLOT_BYTES) for _ in range(total)]
         self.view = [memoryview(data) for data in self.data]
         self.length = array("H", bytes(2 * total))
         self.source = bytearray(total)  # index of the link it came in on
+        # By source: slots that the handler took, and that the main loop gave back.
+        self.taken = [0] * sources
+        self.returned = [0] * sources
         self.known = array("H", bytes(2 * total))  # links whose peer has the frame, a bit each by index
-        self.rank = bytearray(total)
         self.users = bytearray(total)
         self.free = deque(range(count), count)
         self.received = deque((), count)
         self.local_busy = False
-        self.low = count  # the fewest free slots there ever were
 
     # Main side: nobody needs `slot` any more.
     def release(self, slot):
         if slot == self.count:
             self.local_busy = False
         else:
+            self.returned[self.source[slot]] += 1
             self.free.append(slot)
 
     # Main side: one user less; the last one gives the slot back.

@@ -9,15 +9,15 @@ from shared_protocol import counters as c
 
 # Flags, then the complete list of 128-bit services: 21 bytes. A relay that does not announce has no scan response.
 ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + SERVICE_BYTES
-ADVERTISING_US = const(100_000)
-ADVERTISING_AGAIN_MS = const(30_000)
+_ADVERTISING_US = const(100_000)
+_ADVERTISING_AGAIN_MS = const(30_000)
 
-SCAN_MS = const(2_000)
-SCAN_PAUSE_MS = const(500)
-SCAN_PAUSE_LINKED_MS = const(4_000)  # once there is a link to another relay
-SCAN_INTERVAL_US = const(100_000)
-SCAN_WINDOW_US = const(50_000)  # half: the other half of the air is for the links
-DIAL_MS = const(3_000)
+_SCAN_MS = const(2_000)
+_SCAN_PAUSE_MS = const(500)
+_SCAN_PAUSE_LINKED_MS = const(4_000)  # once there is a link to another relay
+_SCAN_INTERVAL_US = const(100_000)
+_SCAN_WINDOW_US = const(50_000)  # half: the other half of the air is for the links
+_DIAL_MS = const(3_000)
 
 
 class Upkeep:
@@ -60,10 +60,10 @@ class Upkeep:
         if self.links.used() >= self.links.max_links:
             return
         # Now and then it is set again even if we think it is on: a relay nobody can find is dead.
-        if radio.advertising and ticks_diff(now, self.advertised_at) < ADVERTISING_AGAIN_MS:
+        if radio.advertising and ticks_diff(now, self.advertised_at) < _ADVERTISING_AGAIN_MS:
             return
         try:
-            self.ble.gap_advertise(ADVERTISING_US, adv_data=ADVERTISEMENT)
+            self.ble.gap_advertise(_ADVERTISING_US, adv_data=ADVERTISEMENT)
             radio.advertising = True
             self.advertised_at = now
         except OSError:
@@ -80,10 +80,10 @@ class Upkeep:
         elif places <= 0:
             self._stop_scan()
         elif not radio.scanning and ticks_diff(now, self.scan_again_at) >= 0:
-            pause = SCAN_PAUSE_LINKED_MS if links.relays() else SCAN_PAUSE_MS
-            self.scan_again_at = ticks_add(now, SCAN_MS + pause)
+            pause = _SCAN_PAUSE_LINKED_MS if links.relays() else _SCAN_PAUSE_MS
+            self.scan_again_at = ticks_add(now, _SCAN_MS + pause)
             try:
-                self.ble.gap_scan(SCAN_MS, SCAN_INTERVAL_US, SCAN_WINDOW_US)
+                self.ble.gap_scan(_SCAN_MS, _SCAN_INTERVAL_US, _SCAN_WINDOW_US)
                 radio.scanning = True
             except OSError as error:
                 self.log.debug("scan: error %d" % error.errno)
@@ -94,7 +94,7 @@ class Upkeep:
         self.counts[c.DIALS] += 1
         self.radio.dialling = True
         try:
-            self.ble.gap_connect(one.address_type, one.address, DIAL_MS)
+            self.ble.gap_connect(one.address_type, one.address, _DIAL_MS)
         except OSError as error:
             self.radio.dialling = False
             self.counts[c.DIALS_FAILED] += 1

@@ -41,74 +41,50 @@ _HEADER = const(3)
 _FIELD_HEADER = const(3)
 
 _INFO = (
-    (1, "name", "s"),
-    (2, "version", "s"),
-    (3, "protocol", "u"),
-    (4, "chip", "s"),
-    (5, "unique_id", "x"),
-    (6, "micropython", "s"),
-    (7, "address", "x"),
-    (8, "uptime_s", "u"),
-    (9, "reset_cause", "s"),
-    (10, "max_links", "u"),
-    (11, "heap_free", "u"),
-    (12, "heap_used", "u"),
-    (13, "boots", "u"),
-    (14, "time_ms", "u"),
+    "name:s version:s protocol:u chip:s unique_id:x micropython:s address:x uptime_s:u reset_cause:s max_links:u"
+    " heap_free:u heap_used:u time_ms:u"
 )
 
-# kind: ((tag, name, type), ...). Types: "u" unsigned and "i" signed integer of at most 8 bytes, "s" UTF-8 text, "x"
-# bytes, "b" boolean, "U" list of unsigned 32-bit integers.
+# kind: its fields as "name:type", whose tags count from 1; a field that goes leaves a name behind. Types: "u" unsigned
+# and "i" signed integer of at most 8 bytes, "s" UTF-8 text, "x" bytes, "b" boolean, "U" list of unsigned 32-bit
+# integers. In strings, because tables of tuples would take 6 KiB of a board's heap.
 FIELDS = {
-    INFO: (),
+    INFO: "",
     INFO | ANSWER: _INFO,
-    STATS: (),
+    STATS: "",
     STATS | ANSWER: (
-        (1, "uptime_s", "u"),
-        (2, "heap_free", "u"),
-        (3, "heap_used", "u"),
-        (4, "slots_total", "u"),
-        (5, "slots_free", "u"),
-        (6, "slots_low", "u"),
-        (7, "loop_late_ms", "u"),
-        (8, "counters", "U"),
+        "uptime_s:u heap_free:u heap_used:u slots_total:u slots_free:u slots_low:u loop_late_ms:u counters:U"
     ),
-    LINKS: (),
+    LINKS: "",
     LINKS | ANSWER: (
-        (1, "conn", "u"),
-        (2, "role", "s"),
-        (3, "address", "x"),
-        (4, "address_type", "u"),
-        (5, "mtu", "u"),
-        (6, "state", "s"),
-        (7, "rssi", "i"),
-        (8, "rx_frames", "u"),
-        (9, "tx_frames", "u"),
-        (10, "queued", "u"),
-        (11, "dropped", "u"),
-        (12, "age_s", "u"),
+        "conn:u role:s address:x address_type:u mtu:u state:s rssi:i rx_frames:u tx_frames:u queued:u dropped:u age_s:u"
     ),
-    LISTEN: ((1, "on", "b"),),
-    LISTEN | ANSWER: ((1, "on", "b"),),
-    SEND: ((1, "frame", "x"),),
-    SEND | ANSWER: ((1, "links", "u"),),
-    LOG: ((1, "level", "u"),),
-    LOG | ANSWER: ((1, "level", "u"),),
-    GET: ((1, "key", "s"),),
-    GET | ANSWER: ((1, "key", "s"), (2, "value", "s")),
-    SET: ((1, "key", "s"), (2, "value", "s")),
-    SET | ANSWER: ((1, "key", "s"), (2, "value", "s")),
-    REBOOT: (),
-    REBOOT | ANSWER: (),
-    TIME: ((1, "time_ms", "u"),),
-    TIME | ANSWER: ((1, "time_ms", "u"),),
+    LISTEN: "on:b",
+    LISTEN | ANSWER: "on:b",
+    SEND: "frame:x",
+    SEND | ANSWER: "links:u",
+    LOG: "level:u",
+    LOG | ANSWER: "level:u",
+    GET: "key:s",
+    GET | ANSWER: "key:s value:s",
+    SET: "key:s value:s",
+    SET | ANSWER: "key:s value:s",
+    REBOOT: "",
+    REBOOT | ANSWER: "",
+    TIME: "time_ms:u",
+    TIME | ANSWER: "time_ms:u",
     EVENT_HELLO: _INFO,
-    EVENT_LOG: ((1, "level", "u"), (2, "text", "s"), (3, "at_ms", "u")),
-    EVENT_FRAME: ((1, "conn", "u"), (2, "frame", "x"), (3, "verdict", "s"), (4, "at_ms", "u")),
-    EVENT_LINK: ((1, "conn", "u"), (2, "up", "b"), (3, "role", "s"), (4, "address", "x"), (5, "reason", "s")),
-    DONE: ((1, "count", "u"),),
-    ERROR: ((1, "code", "s"), (2, "text", "s")),
+    EVENT_LOG: "level:u text:s at_ms:u",
+    EVENT_FRAME: "conn:u frame:x verdict:s at_ms:u",
+    EVENT_LINK: "conn:u up:b role:s address:x reason:s",
+    DONE: "count:u",
+    ERROR: "code:s text:s",
 }
+
+
+# What a message carries: [name, type] by tag - 1. Of an unknown kind nothing is known.
+def fields(kind: int) -> "list[list[str]]":
+    return [field.split(":") for field in FIELDS.get(kind, "").split()]
 
 
 # The body of a message; values that are missing or None are left out. Raises ValueError for an unknown kind, a name the
@@ -119,7 +95,9 @@ def encode(kind: int, request_id: int, values: "dict[str, object] | None" = None
     values = values or {}
     body = bytearray((kind, request_id >> 8, request_id & 255))
     known = 0
-    for tag, name, form in FIELDS[kind]:
+    tag = 0
+    for name, form in fields(kind):
+        tag += 1
         if name not in values:
             continue
         known += 1
@@ -145,7 +123,7 @@ def decode(body: bytes | bytearray | memoryview) -> "tuple[int, int, dict[str, o
     if size < _HEADER or size > MAX_BODY:
         return None
     kind = body[0]
-    fields = FIELDS.get(kind, ())
+    known = fields(kind)
     values: "dict[str, object]" = {}
     at = _HEADER
     while at < size:
@@ -156,19 +134,18 @@ def decode(body: bytes | bytearray | memoryview) -> "tuple[int, int, dict[str, o
         at += _FIELD_HEADER
         if at + length > size:
             return None
-        for known, name, form in fields:
-            if known == tag:
-                value = _unpack(form, bytes(body[at : at + length]))
-                if value is None:
-                    return None
-                values[name] = value
-                break
+        if 1 <= tag <= len(known):
+            name, form = known[tag - 1]
+            value = _unpack(form, bytes(body[at : at + length]))
+            if value is None:
+                return None
+            values[name] = value
         at += length
     return kind, body[1] << 8 | body[2], values
 
 
 def _strangers(kind: int, values: "dict[str, object]") -> "list[str]":
-    names = [field[1] for field in FIELDS[kind]]
+    names = [field[0] for field in fields(kind)]
     return [name for name in values if name not in names]
 
 

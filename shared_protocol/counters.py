@@ -1,39 +1,6 @@
-# What a relay counts, in the order in which STATS carries it.
+# What a relay counts, in the order in which STATS carries it. The host makes names of these (host/bitrelay/counters.py):
+# a board has no heap to spare for them.
 from shared_protocol.interpreter import const
-
-NAMES = (
-    "rx_frames",
-    "rx_bytes",
-    "tx_frames",
-    "tx_bytes",
-    "forwarded",
-    "originated",
-    "duplicates",
-    "cancelled",
-    "not_relayed_ttl",
-    "not_relayed_type",
-    "not_relayed_rsr",
-    "not_relayed_ours",
-    "drop_malformed",
-    "drop_partial",
-    "drop_oversize",
-    "drop_no_slot",
-    "drop_no_link",
-    "copies",
-    "drop_queue_full",
-    "drop_link_lost",
-    "drop_mtu",
-    "drop_send_failed",
-    "backpressure",
-    "links_up",
-    "links_down",
-    "links_refused",
-    "dials",
-    "dials_failed",
-    "adverts_seen",
-    "console_frames",
-    "console_bad",
-)
 
 COUNT = const(31)
 

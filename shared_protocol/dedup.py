@@ -53,7 +53,11 @@ class DuplicateCache:
                 return index
             # It comes anew, as the youngest entry.
             leave8(self._ring, self._chains, index)
-        return self._append(now_s)
+        index = self._next
+        enter8(self._ring, self._work, self._chains, index)
+        self._times[index] = now_s
+        self._next = index + 1 if index + 1 < self._capacity else 0
+        return -1 - index
 
     # The frame of this entry may come again, because it could not be kept.
     def forget(self, index: int) -> None:
@@ -61,14 +65,6 @@ class DuplicateCache:
         # The youngest entry gives its place back, so that a flood of frames without room does not empty the ring.
         if index == (self._next or self._capacity) - 1:
             self._next = index
-
-    def _append(self, now_s: int) -> int:
-        index = self._next
-        leave8(self._ring, self._chains, index)
-        enter8(self._ring, self._work, self._chains, index)
-        self._times[index] = now_s
-        self._next = index + 1 if index + 1 < self._capacity else 0
-        return -1 - index
 
     # The 11 words that a call may use without going to the heap decide what is a local variable here.
     def _hash(self, buf: bytes | bytearray | memoryview, header: Header) -> None:

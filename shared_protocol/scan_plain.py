@@ -74,8 +74,9 @@ def leave8(ring: bytearray, chains: "array[int]", index: int) -> None:
     chains[BUCKETS + index] = APART
 
 
-# Makes an entry that is in no chain the newest one with the hash.
+# Makes an entry the newest one with the hash, whatever it was before.
 def enter8(ring: bytearray, work: bytearray, chains: "array[int]", index: int) -> None:
+    leave8(ring, chains, index)
     ring[index * 8 : index * 8 + 8] = work[HASH:WORK_SIZE]
     chains[BUCKETS + index] = chains[work[HASH]]
     chains[work[HASH]] = index

@@ -88,6 +88,11 @@ def leave8(ring: ptr8, chains: ptr16, index: int):
 
 @micropython.viper
 def enter8(ring: ptr32, work: ptr32, chains: ptr16, index: int):
+    if chains[256 + index] != 0xFFFE:
+        at = ring[index * 2] & 255
+        while chains[at] != index:
+            at = 256 + chains[at]
+        chains[at] = chains[256 + index]
     low = work[12]
     ring[index * 2] = low
     ring[index * 2 + 1] = work[13]

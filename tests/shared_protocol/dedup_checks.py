@@ -301,13 +301,15 @@ def check_find_after_any_entering_and_leaving():
         held = {}
         for step in range(500):
             index = step * 7 % count
-            scan.leave8(ring, chains, index)
-            held.pop(index, None)
+            if step % 2:
+                scan.leave8(ring, chains, index)
+                held.pop(index, None)
             if step % 3:
                 wanted = hashes[step * 5 % 24]
                 if wanted not in held.values():
-                    held[index] = wanted
+                    # In place of what is there, or into an entry that was left.
                     scan.enter8(ring, looking_for(wanted), chains, index)
+                    held[index] = wanted
             for wanted in hashes:
                 places = [place for place, held_hash in held.items() if held_hash == wanted]
                 assert scan.find8(ring, looking_for(wanted), chains) == (places[0] if places else -1), (scan, step)

@@ -154,7 +154,7 @@ def _with_addresses(values: Values) -> Values:
 
 def _named_counters(counts: list[int]) -> dict[str, int]:
     # A relay of another release may count more or less than we know of.
-    from shared_protocol.counters import NAMES
+    from bitrelay.counters import NAMES
 
     return {NAMES[i] if i < len(NAMES) else f"counter_{i}": count for i, count in enumerate(counts)}
 

@@ -8,7 +8,7 @@ from array import array
 from firmware import links as l
 from firmware.clock import Clock
 from firmware.forwarder import Forwarder
-from firmware.links import Links
+from firmware.links import Links, records
 from firmware.radio import Radio
 from firmware.slots import FramePool
 from shared_protocol import counters as c
@@ -31,8 +31,8 @@ class Stack:
 
 
 def main(frames, listeners, kind, idle):
-    counts = array("I", [0] * c.COUNT)
-    pool = FramePool(24)
+    counts = [0] * c.COUNT
+    pool = FramePool(24, records(listeners + 1))
     links = Links(pool, counts, listeners + 1)
     stack = Stack()
     radio = Radio(stack, links, pool, counts, lambda: None)

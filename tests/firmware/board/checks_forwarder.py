@@ -193,14 +193,24 @@ def check_console_frames_come_one_at_a_time():
     assert rig.forwarder.originate(rig.frame(), rig.now) == 3
 
 
-def check_one_busy_link_does_not_take_the_whole_pool():
+def check_a_flood_on_one_link_leaves_room_for_the_others():
     rig = Rig(degree=3, slots=24)
     for _ in range(24):
         rig.hear(rig.frame(), conn=0)
     rig.hear(rig.frame(), conn=1)
     assert rig.count("drop_no_slot") == 16
+    # Also while its frames wait for their time or in queues.
+    rig.stack.room = 0
+    rig.run(200)
+    rig.hear(rig.frame(), conn=0)
+    rig.hear(rig.frame(), conn=1)
+    assert rig.count("drop_no_slot") == 17
+    rig.stack.room = 1000
     rig.run()
-    assert rig.count("forwarded") == 9
+    assert rig.count("forwarded") == 10
+    rig.hear(rig.frame(), conn=0)
+    rig.run()
+    assert rig.count("forwarded") == 11
     rig.check_books()
 
 

@@ -1,9 +1,8 @@
-from array import array
 
 from firmware import links as l
 from firmware import opening as o
 from firmware.dialer import Dialer
-from firmware.links import Links
+from firmware.links import Links, records
 from firmware.log import Log
 from firmware.opening import Opener
 from firmware.radio import CHARACTERISTIC, SERVICE, Radio
@@ -60,9 +59,9 @@ class Rig:
     def __init__(self, **settings):
         values = {"dial_max": 2, "phone_slots": 2}
         values.update(settings)
-        self.counts = array("I", [0] * c.COUNT)
+        self.counts = [0] * c.COUNT
         self.stack = Stack()
-        pool = FramePool(8)
+        pool = FramePool(8, records(4))
         self.links = Links(pool, self.counts, 4)
         self.radio = Radio(self.stack, self.links, pool, self.counts, lambda: None)
         self.radio.address = OWN
@@ -162,7 +161,7 @@ def check_an_inbound_phone_is_ready_at_its_first_write_once_the_mtu_is_full():
     rig = Rig()
     rig.inbound(0, PHONE, 1)
     rig.step()
-    rig.links.by_conn[0].rx_in = 1
+    rig.links.by_conn[0].rx_frames = 1
     rig.step()
     assert rig.state(0) == l.OPENING
     rig.event(21, 0, 517)

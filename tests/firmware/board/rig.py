@@ -1,11 +1,10 @@
 # A forwarder with its links and pool, as app.py wires them, over a Bluetooth stack that records what it is given.
-from array import array
 from errno import ENOMEM
 
 from firmware import links as l
 from firmware.clock import Clock
 from firmware.forwarder import Forwarder
-from firmware.links import Links
+from firmware.links import Links, records
 from firmware.radio import Radio
 from firmware.slots import FramePool
 from shared_protocol import counters as c
@@ -41,8 +40,8 @@ class Stack:
 class Rig:
     # degree: links, all inbound but the last, all ready.
     def __init__(self, degree=3, slots=24, mtu=517):
-        self.counts = array("I", [0] * c.COUNT)
-        self.pool = FramePool(slots)
+        self.counts = [0] * c.COUNT
+        self.pool = FramePool(slots, records(degree))
         self.links = Links(self.pool, self.counts, degree)
         self.stack = Stack()
         self.radio = Radio(self.stack, self.links, self.pool, self.counts, self.woken)
@@ -69,7 +68,7 @@ class Rig:
         return low
 
     def count(self, name):
-        return self.counts[c.NAMES.index(name)]
+        return self.counts[getattr(c, name.upper())]
 
     # A new public message, or whatever the arguments say.
     def frame(self, type=2, ttl=7, payload=b"hello mesh", **more):

@@ -1,0 +1,185 @@
+"""`bitrelay lab`: virtual relays and phones, to try things without hardware."""
+
+from collections.abc import Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ..errors import BrokenInstallation, ExitCode
+from .options import JsonFlag
+from .output import Output, reporting
+
+if TYPE_CHECKING:
+    from ..lab.demo import DemoResult
+    from ..lab.lab import Lab
+
+Result = TypeVar("Result")
+
+app = typer.Typer(help="Virtual relays and phones, to try things without hardware.", no_args_is_help=True)
+
+_GO_ON = "Go on: add --keep, then try bitrelay devices, info, stats, links, listen in another terminal."
+
+MicropythonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--micropython",
+        help="MicroPython interpreter (unix port) for the boards; without it, the installed one.",
+        show_default=False,
+    ),
+]
+
+
+def _checked_boards(number: int) -> int:
+    if not 1 <= number <= 6:
+        raise typer.BadParameter(
+            "from 1 to 6: each relay lowers a frame's TTL of 7 by one and none forwards a TTL of 1, "
+            "so that no frame crosses more than 6"
+        )
+    return number
+
+
+@app.command()
+def demo(
+    boards: Annotated[
+        int, typer.Option("--boards", "-b", callback=_checked_boards, help="How many relays in the line (1 to 6).")
+    ] = 3,
+    frames: Annotated[int, typer.Option("--frames", "-f", min=1, max=100_000, help="Frames sent each way.")] = 100,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running afterwards, until Ctrl-C, and print the ports.")
+    ] = False,
+    json: JsonFlag = False,
+    micropython: MicropythonOption = None,
+) -> None:
+    """Send real frames both ways over a line of virtual relays with a phone at each end.
+
+    Succeeds only if every frame arrived exactly once, unaltered but for its TTL.
+    """
+    import sys
+
+    with reporting(json) as out:
+        _demand_lab()
+        from ..lab.demo import run_demo
+        from ..lab.demo_view import DemoView, summary
+
+        with DemoView(sys.stderr if json else sys.stdout) as view:
+
+            async def while_up(result: "DemoResult", lab: "Lab") -> None:
+                view.close()
+                _show_result(out, result, summary(result))
+                if not (keep or json):
+                    out.line(_GO_ON)
+                if keep:
+                    _show_ports(out, lab)
+                    await _for_ever()
+
+            result = _run(run_demo(boards, frames, micropython=micropython, on_progress=view.show, while_up=while_up))
+        if not result.passed:
+            raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+@app.command()
+def up(
+    scenario: Annotated[
+        str, typer.Argument(help="A scenario file (.toml), or one that comes along: line3, star, walk.")
+    ],
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the scenario's traffic and faults are over, not at Ctrl-C.")
+    ] = False,
+    json: JsonFlag = False,
+    micropython: MicropythonOption = None,
+) -> None:
+    """Bring up the boards and phones of a scenario, print the boards' ports, and play its traffic and faults."""
+    with reporting(json) as out:
+        _demand_lab()
+        from ..lab.lab import Lab
+        from ..lab.scenario_file import find_scenario, load_scenario
+
+        loaded = load_scenario(find_scenario(scenario))
+
+        async def play() -> None:
+            async with Lab(loaded, micropython=micropython) as lab:
+                await lab.ready()
+                _show_ports(out, lab)
+                if loaded.traffic or loaded.faults:
+                    report = await lab.play()
+                    if json:
+                        out.record(asdict(report))
+                    else:
+                        out.line(
+                            f"{report.delivered} of {report.sent} frames arrived, {report.duplicates} more than once, "
+                            f"{report.altered} altered."
+                        )
+                if not once:
+                    await _for_ever()
+
+        _run(play())
+
+
+def _show_result(out: Output, result: "DemoResult", text: str) -> None:
+    if out.as_json:
+        out.record(result.as_json())
+    else:
+        for line in text.splitlines():
+            out.line(line)
+
+
+def _show_ports(out: Output, lab: "Lab") -> None:
+    if out.as_json:
+        out.record([{"name": board.name, "port": board.port, "rfc2217": board.url} for board in lab.boards.values()])
+        return
+    out.table(("board", "port", "also as"), [(board.name, board.port, board.url) for board in lab.boards.values()])
+    first = next(iter(lab.boards.values()), None)
+    if first:
+        out.line(f"Try in another terminal: bitrelay info -p {first.name}    bitrelay listen -p {first.name}")
+        out.line(f"The prompt of MicroPython: mpremote connect {first.port}")
+    out.line("Ctrl-C ends the lab.")
+
+
+def _demand_lab() -> None:
+    try:
+        import bumble  # noqa: F401
+        import nacl  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise BrokenInstallation(
+            f"the lab needs {error.name}, which is not installed", hint="Install it with pip install 'bitrelay[lab]'"
+        ) from None
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    # Ctrl-C and an end asked for by others take the same way down, once: an impatient second one must not leave half
+    # a lab behind.
+    import asyncio
+    import signal
+
+    async def main() -> Result:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, _once(task.cancel))
+        return await work
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _once(action: Any) -> Any:
+    done = False
+
+    def act() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            action()
+
+    return act
+
+
+async def _for_ever() -> None:
+    import asyncio
+
+    await asyncio.get_running_loop().create_future()
