@@ -42,7 +42,7 @@ class Relay:
         self.links = links = Links(pool, counts, settings["max_links"])
         self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, self.flag.set)
         radio.start(settings["name"])
-        dialer = Dialer(radio.address)
+        dialer = Dialer(radio.address, randint)
         opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)
         self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, ticks_ms())
         # The secret keeps anybody from making frames that look like somebody else's to this cache.

@@ -4,7 +4,8 @@ from time import ticks_diff, ticks_ms
 
 import machine
 
-from firmware import VERSION, links as l
+from firmware import VERSION
+from firmware import links as l
 from firmware.health import heap, reset_cause
 from firmware.settings import TABLE
 from firmware.slots import SLOT_BYTES
@@ -107,6 +108,7 @@ class Commands:
         for link in self.relay.links.all:
             if link.state == l.OPENING or link.state == l.READY:
                 yield {
+                    "rssi": link.rssi or None,  # known of peers that we heard and dialled
                     "conn": link.conn,
                     "role": l.ROLE_NAMES[link.role],
                     "address": bytes(link.address),

@@ -1,11 +1,11 @@
 # The framed serial console: bytes in, requests to commands.py, answers and events out.
 #
-# Reading: a board's UART keeps 260 bytes and drops the rest, so input is drained byte by byte as it comes. Writing: the
-# UART blocks when it is full, so output waits in a ring and goes out in small pieces; events that do not fit are dropped
-# and counted, answers wait for room.
+# Reading: a board's UART keeps 260 bytes and drops the rest, so input is drained byte by byte as it comes.
+# Writing: the UART blocks when it is full, so output waits in a ring and goes out in small pieces; events that do not
+# fit are dropped and counted, answers wait for room.
 import select
 import sys
-from time import ticks_add, ticks_diff
+from time import ticks_diff
 
 from micropython import const
 

@@ -1,8 +1,8 @@
 # Whom to dial: a table of the peers heard advertising, and the choice among them.
 #
-# Relays keep a public address, phones change theirs. Two relays that hear one another need one link, so the one with the
-# higher address dials at once and the other only if nothing came of it. A phone dials by itself when it can; one that
-# does not is dialled after a while, and never takes the last place that relays may dial from.
+# Relays keep a public address, phones change theirs. Two relays that hear one another need one link, so the one with
+# the higher address dials at once and the other only if nothing came of it. A phone dials by itself when it can; one
+# that does not is dialled after a while, and never takes the last place that relays may dial from.
 from time import ticks_diff
 
 from micropython import const
@@ -26,11 +26,14 @@ class Candidate:
         self.last_seen = 0
         self.failures = 0
         self.failed_at = 0
+        self.wait_ms = 0
 
 
 class Dialer:
-    def __init__(self, own_address):
+    # randint(low, high): uniform, both ends included.
+    def __init__(self, own_address, randint):
         self.own_address = own_address
+        self.randint = randint
         self.table = [Candidate() for _ in range(CANDIDATES)]
 
     def find(self, address):
@@ -64,11 +67,21 @@ class Dialer:
                 weakest = one
         return weakest if weakest.rssi < rssi else None
 
+    # Each failure doubles the wait, part of which is left to chance: two relays that dialled one another at the same
+    # moment must not do so again.
     def failed(self, address, now):
         one = self.find(address)
         if one is not None:
             one.failures = min(one.failures + 1, _MAX_FAILURES)
+            wait = _BACKOFF_MS << one.failures
+            one.wait_ms = self.randint(wait // 2, wait)
             one.failed_at = now
+
+    # A link that was in use is gone: whose turn it was to dial has it again.
+    def lost(self, address, now):
+        one = self.find(address)
+        if one is not None:
+            one.first_seen = now
 
     def connected(self, address):
         one = self.find(address)
@@ -94,7 +107,7 @@ class Dialer:
                 grace = _PHONE_GRACE_MS
             if ticks_diff(now, one.first_seen) < grace:
                 continue
-            if one.failures and ticks_diff(now, one.failed_at) < _BACKOFF_MS << one.failures:
+            if one.failures and ticks_diff(now, one.failed_at) < one.wait_ms:
                 continue
             if best is None or self._better(one, best):
                 best = one

@@ -2,7 +2,7 @@
 #
 # A link record is used over and over. The Bluetooth interrupt handler opens records and marks them lost; only the main
 # loop empties their queues and frees them, so a frame is never released twice.
-from errno import EAGAIN, EALREADY, ENOMEM
+from errno import EAGAIN, ENOMEM
 from time import ticks_add, ticks_diff
 
 import micropython
@@ -20,7 +20,6 @@ from shared_protocol.counters import (
     TX_BYTES,
     TX_FRAMES,
 )
-
 from shared_protocol.frame import (
     TYPE,
     TYPE_ANNOUNCE,
@@ -77,6 +76,8 @@ class Link:
         self.value_handle = 0
         self.opened_at = 0
         self.phase = 0  # of the opening, see opening.py
+        self.served = False  # it was ready at some time
+        self.why = ""  # we closed it
         self.start_handle = 0
         self.end_handle = 0
         self.cccd_handle = 0
@@ -96,6 +97,8 @@ class Link:
         self.mtu = 23
         self.value_handle = self.start_handle = self.end_handle = self.cccd_handle = 0
         self.phase = 0
+        self.served = False
+        self.why = ""
         self.opened_at = now
         self.rssi = 0
         self.rx_frames = self.tx_frames = self.dropped = 0
@@ -229,7 +232,7 @@ class Links:
 
     # Whether the link, not the stack's lack of buffers, was the reason. Its disconnect event cleans up the rest.
     def _refused(self, link, code):
-        if code == ENOMEM or code == EAGAIN or code == EALREADY:
+        if code == ENOMEM or code == EAGAIN:
             self.counts[BACKPRESSURE] += 1
             return False
         self.counts[DROP_SEND_FAILED] += 1

@@ -1,7 +1,6 @@
 # Log lines and link events, as frames of the console. Never payloads, never keys.
-from shared_protocol import console as messages
-
 from firmware import links as l
+from shared_protocol import console as messages
 
 
 class Log:

@@ -95,17 +95,24 @@ class Opener:
             # The stack was busy or the link is going down: a later step or the time limit ends it.
             self.log.debug("conn %d: opening, error %d" % (link.conn, error.errno))
 
-    def _ready(self, link):
-        link.state = l.READY
-        self.log.link(link, True, "")
-
-    def _give_up(self, link, now, why):
-        self.log.info("conn %d closed: %s" % (link.conn, why))
-        if link.role == l.OUTBOUND:
+    # A link is gone that was ready, or never came to be.
+    def gone(self, link, now):
+        if link.served:
+            self.dialer.lost(link.address, now)
+        elif link.role == l.OUTBOUND:
             self.counts[c.DIALS_FAILED] += 1
             self.dialer.failed(link.address, now)
-        else:
+        self.log.link(link, False, link.why or "lost")
+
+    def _ready(self, link):
+        link.state = l.READY
+        link.served = True
+        self.log.link(link, True, None)
+
+    def _give_up(self, link, now, why):
+        if link.role == l.INBOUND and link.phase != _CLOSING:
             self.counts[c.LINKS_REFUSED] += 1
+        link.why = why
         link.opened_at = now
         link.phase = _CLOSING
         self.ble.gap_disconnect(link.conn)
@@ -136,6 +143,9 @@ class Opener:
             if why:
                 self._give_up(link, now, why)
                 return
+            heard = self.dialer.find(link.address)
+            if heard is not None:
+                link.rssi = heard.rssi
             ble.gattc_exchange_mtu(conn)
             link.phase = _MTU_ASKED
         elif phase == _MTU_DONE:
@@ -173,5 +183,5 @@ class Opener:
         return None
 
     def _drop(self, link):
-        self.log.info("conn %d closed: a better link to the same relay is up" % link.conn)
+        link.why = "there is a better link to this relay"
         self.ble.gap_disconnect(link.conn)

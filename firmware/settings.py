@@ -1,4 +1,4 @@
-# The relay's settings: one JSON file that is replaced as a whole, so that a power cut leaves the old one or the new one.
+# The relay's settings: one JSON file, replaced as a whole, so that a power cut leaves the old one or the new one.
 import json
 import os
 
@@ -64,7 +64,7 @@ class Settings:
             try:
                 value = int(text)
             except ValueError:
-                raise ValueError("must be a whole number")
+                raise ValueError("must be a whole number") from None
         wrong = problem(key, value)
         if wrong is not None:
             raise ValueError(wrong)

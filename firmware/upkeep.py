@@ -43,7 +43,7 @@ class Upkeep:
             if link.state == l.OPENING:
                 self.opener.step(link, now)
             elif link.state == l.LOST:
-                self.log.link(link, False, "")
+                self.opener.gone(link, now)
         self.links.sweep()
         self._advertise(now)
         if radio.dial_unanswered:

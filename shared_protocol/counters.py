@@ -1,5 +1,5 @@
-# What a relay counts, in the order in which STATS carries it. The host makes names of these (host/bitrelay/counters.py):
-# a board has no heap to spare for them.
+# What a relay counts, in the order in which STATS carries it. The host makes names of these
+# (host/bitrelay/counters.py): a board has no heap to spare for them.
 from shared_protocol.interpreter import const
 
 COUNT = const(31)

@@ -30,6 +30,7 @@ _REST = const(36)
 _TYPE = const(44)
 _KIND = const(45)
 
+
 class DuplicateCache:
     # The newest `capacity` frames, first in first out; an entry older than lifetime_s counts as not there.
     def __init__(self, capacity: int = 1024, lifetime_s: int = 300, secret: bytes = b"") -> None:

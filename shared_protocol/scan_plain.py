@@ -9,9 +9,7 @@ _MASK = const(0xFFFFFFFF)
 
 
 # Sender, moment and rest (8 bytes each) of buf into the head; rest_at 0 stands for zeros.
-def gather8(
-    work: bytearray, buf: bytes | bytearray | memoryview, sender_at: int, moment_at: int, rest_at: int
-) -> None:
+def gather8(work: bytearray, buf: bytes | bytearray | memoryview, sender_at: int, moment_at: int, rest_at: int) -> None:
     work[HEAD : HEAD + 8] = buf[sender_at : sender_at + 8]
     work[HEAD + 8 : HEAD + 16] = buf[moment_at : moment_at + 8]
     work[HEAD + 16 : HEAD + 24] = buf[rest_at : rest_at + 8] if rest_at else bytes(8)

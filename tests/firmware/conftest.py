@@ -1,4 +1,4 @@
-"""Runs single firmware modules where they belong, on MicroPython; tests/e2e runs the whole within the heap of a board."""
+"""Runs single firmware modules where they belong, on MicroPython."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a relay may cost: instructions per forwarded frame, and heap that stays what it was (design: numbers to meet)."""
+"""What a relay may cost: instructions per forwarded frame, and a heap that stays what it was."""
 
 import json
 import os

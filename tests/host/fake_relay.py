@@ -30,7 +30,6 @@ INFO = {
     "max_links": 4,
     "heap_free": 65536,
     "heap_used": 32768,
-    "boots": 2,
     "time_ms": 0,
 }
 

@@ -4,9 +4,9 @@ import json
 import signal
 import threading
 
+from bitrelay.counters import NAMES
 from bitrelay.errors import ExitCode
 from shared_protocol import console as messages
-from bitrelay.counters import NAMES
 from shared_protocol.frame import Header
 from tests.host.command import DEADLINE_S, FRAME, ask, finish, run, start
 from tests.host.fake_relay import FakeRelay, PtyRelay, Rfc2217Relay, Values

@@ -173,7 +173,6 @@ def _info_rows(relay: Values) -> list[tuple[str, str]]:
         ("heap", _heap(relay)),
         ("up", duration(relay["uptime_s"]) if "uptime_s" in relay else None),
         ("last start", relay.get("reset_cause")),
-        ("starts", relay.get("boots")),
         ("clock", _utc(relay.get("time_ms") or 0)),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]

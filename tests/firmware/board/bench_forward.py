@@ -3,7 +3,6 @@
 # argv: frames, listeners, "signed" | "unsigned", and "idle" to do everything but forward.
 import gc
 import sys
-from array import array
 
 from firmware import links as l
 from firmware.clock import Clock
@@ -37,7 +36,9 @@ def main(frames, listeners, kind, idle):
     stack = Stack()
     radio = Radio(stack, links, pool, counts, lambda: None)
     radio.handle = HANDLE
-    forwarder = Forwarder(links, pool, DuplicateCache(secret=b"0123456789abcdef"), counts, Clock(), lambda low, high: low)
+    forwarder = Forwarder(
+        links, pool, DuplicateCache(secret=b"0123456789abcdef"), counts, Clock(), lambda low, high: low
+    )
     links.sends_with(stack, HANDLE)
     for conn in range(listeners + 1):
         link = links.opened(conn, l.INBOUND, 1, bytes(6), 0)

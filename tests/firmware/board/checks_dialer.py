@@ -16,27 +16,27 @@ def _choose(dialer, now, places=2, relay_places=2, linked=_nobody):
 
 
 def check_the_higher_address_dials_at_once():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(0, LOWER, -60, 0)
     assert _choose(dialer, 0) == bytes(LOWER)
 
 
 def check_the_lower_address_waits_to_be_dialled():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(0, HIGHER, -60, 0)
     assert _choose(dialer, 1000) is None
     assert _choose(dialer, 4000) == bytes(HIGHER)
 
 
 def check_a_phone_has_time_to_dial_us():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(1, PHONE, -40, 0)
     assert _choose(dialer, 3000) is None
     assert _choose(dialer, 6000) == bytes(PHONE)
 
 
 def check_relays_come_before_phones_and_keep_the_last_place():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(1, PHONE, -40, 0)
     dialer.heard(0, LOWER, -80, 0)
     assert _choose(dialer, 9000) == bytes(LOWER)
@@ -45,14 +45,14 @@ def check_relays_come_before_phones_and_keep_the_last_place():
 
 
 def check_nobody_is_dialled_who_has_a_link_or_when_there_is_no_place():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(0, LOWER, -60, 0)
     assert _choose(dialer, 0, linked=lambda address: address == LOWER or None) is None
     assert _choose(dialer, 0, places=0) is None
 
 
 def check_failures_wait_longer_each_time():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(0, LOWER, -60, 0)
     now = 0
     for wait in (2000, 4000, 8000, 16000, 32000, 32000):
@@ -66,13 +66,13 @@ def check_failures_wait_longer_each_time():
 
 
 def check_who_is_not_heard_any_more_is_not_dialled():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     dialer.heard(0, LOWER, -60, 0)
     assert _choose(dialer, 30_001) is None
 
 
 def check_addresses_are_copied_not_kept():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     reused = bytearray(LOWER)
     dialer.heard(0, reused, -60, 0)
     reused[:] = b"\x02" * 6
@@ -80,7 +80,7 @@ def check_addresses_are_copied_not_kept():
 
 
 def check_a_crowd_stays_within_the_table_and_the_strongest_stay():
-    dialer = Dialer(OWN)
+    dialer = Dialer(OWN, lambda low, high: high)
     for i in range(100):
         dialer.heard(1, bytes((0xC0, 0, 0, 0, 0, i)), -90 + i // 2, 0)
     assert len(dialer.table) == CANDIDATES

@@ -1,5 +1,6 @@
-from firmware import links as l
 from rig import HANDLE, Rig
+
+from firmware import links as l
 from shared_protocol import frame
 
 
@@ -156,7 +157,14 @@ def check_no_frame_leaves_with_ttl_7_whatever_came_in():
 def check_broken_values_are_counted_and_stop_nothing():
     rig = Rig()
     good = rig.frame()
-    for value in (b"", b"\x01", good[:13], good[:-1], b"\x09" + good[1:], b"\x02" + good[1:11] + b"\x00" + b"\xff" * 40):
+    for value in (
+        b"",
+        b"\x01",
+        good[:13],
+        good[:-1],
+        b"\x09" + good[1:],
+        b"\x02" + good[1:11] + b"\x00" + b"\xff" * 40,
+    ):
         rig.hear(value)
     rig.hear(good)
     rig.run()

@@ -1,5 +1,6 @@
-from firmware import links as l
 from rig import Rig
+
+from firmware import links as l
 
 
 def _fill(rig, n, **more):
@@ -93,7 +94,7 @@ def check_hostile_connection_events_run_out_of_records_without_harm():
     for conn in range(5, 12):
         rig.radio._irq(1, (conn, 1, b"\x09" * 6))
     assert rig.links.used() == 3
-    for conn in range(0, 12):
+    for conn in range(12):
         rig.radio._irq(2, (conn, 1, b""))
     rig.links.sweep()
     assert rig.links.used() == 0

@@ -1,4 +1,3 @@
-
 from firmware import links as l
 from firmware import opening as o
 from firmware.dialer import Dialer
@@ -65,7 +64,7 @@ class Rig:
         self.links = Links(pool, self.counts, 4)
         self.radio = Radio(self.stack, self.links, pool, self.counts, lambda: None)
         self.radio.address = OWN
-        self.dialer = self.radio.dialer = Dialer(OWN)
+        self.dialer = self.radio.dialer = Dialer(OWN, lambda low, high: high)
         opener = Opener(
             self.radio, self.links, self.dialer, self.counts, values["phone_slots"], Log(0), SERVICE, CHARACTERISTIC
         )
@@ -144,9 +143,9 @@ def check_a_peer_without_the_service_is_dropped_and_not_dialled_again_soon():
     rig.step()
     rig.event(10, 3, 0)
     assert rig.step() == [("disconnect", 3)]
-    assert rig.counts[c.DIALS_FAILED] == 1
     rig.event(8, 3, 0, LOWER)
     assert rig.step() == []
+    assert rig.counts[c.DIALS_FAILED] == 1
 
 
 def check_an_outbound_link_that_hangs_is_given_up_in_time():
@@ -272,7 +271,35 @@ def check_a_dial_that_nobody_answers_is_counted_and_backs_off():
     rig.event(8, 65535, 0, LOWER)
     assert rig.step(100) == []
     assert rig.counts[c.DIALS_FAILED] == 1
-    assert rig.step(2000) == [("connect", LOWER)]
+    assert rig.step(1999) == []
+    assert rig.step(1) == [("connect", LOWER)]
+
+
+def check_a_link_that_dies_before_it_is_ready_was_a_failed_dial():
+    rig = Rig()
+    rig.dialer.heard(0, LOWER, -50, 0)
+    assert rig.step() == [("connect", LOWER)]
+    rig.outbound(3, LOWER)
+    rig.event(8, 3, 0, LOWER)
+    assert rig.step(100) == []
+    assert rig.counts[c.DIALS_FAILED] == 1
+    assert rig.step(1999) == []
+    assert rig.step(1) == [("connect", LOWER)]
+
+
+def check_after_a_link_was_lost_the_higher_address_dials_first_again():
+    rig = Rig()
+    rig.dialer.heard(0, HIGHER, -50, 0)
+    rig.inbound(0, HIGHER)
+    rig.step()
+    rig.event(21, 0, 517)
+    rig.step(1600)
+    assert rig.state(0) == l.READY
+    rig.event(2, 0, 0, HIGHER)
+    rig.dialer.heard(0, HIGHER, -50, rig.now)
+    assert rig.step(100) == []
+    assert rig.step(3999) == []
+    assert rig.step(1) == [("connect", HIGHER)]
 
 
 def check_a_relay_that_dials_us_while_we_dial_it_ends_our_dial():

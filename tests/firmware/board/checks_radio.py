@@ -21,7 +21,15 @@ def check_other_advertisements_are_not_ours():
 
 
 def check_hostile_advertisements_end():
-    for data in (b"\x00", b"\xff", b"\x00\x07", b"\x01", b"\x11\x07" + SERVICE_BYTES[:15], b"\x01\x07" * 15, b"\xff\x07" * 15):
+    for data in (
+        b"\x00",
+        b"\xff",
+        b"\x00\x07",
+        b"\x01",
+        b"\x11\x07" + SERVICE_BYTES[:15],
+        b"\x01\x07" * 15,
+        b"\xff\x07" * 15,
+    ):
         assert not lists_service(data), data
     for size in range(32):
         for kind in range(256):

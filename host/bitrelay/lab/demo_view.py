@@ -1,0 +1,127 @@
+"""Draws the demonstration: a live picture on a terminal, plain lines elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .demo import LEFT, RIGHT, DemoResult, Picture, RelayFigures
+
+_LINE_EVERY_S = 2.0
+
+
+class DemoView:
+    """`with DemoView(stream) as view:` and then view.show(picture) as often as there is news."""
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._console = Console(file=stream, highlight=False)
+        self._live: Live | None = None
+        self._phase = ""
+        self._told_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last picture standing; what is printed from now on comes below it."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def show(self, picture: Picture) -> None:
+        """Draw it, or tell what is new in it."""
+        if self._live:
+            self._live.update(draw(picture), refresh=True)
+        elif picture.phase != self._phase or picture.seconds - self._told_at >= _LINE_EVERY_S:
+            self._phase, self._told_at = picture.phase, picture.seconds
+            self._console.print(in_words(picture), soft_wrap=True)
+
+
+def draw(picture: Picture) -> RenderableType:
+    """The chain with its links and counters, and how far the frames are."""
+    chain = Table.grid(padding=(0, 0))
+    for _ in range(2 * len(picture.nodes) - 1):
+        chain.add_column(justify="center")
+    relays = {relay.name: relay for relay in picture.relays}
+    heads: list[Text] = []
+    states: list[Text] = []
+    counts: list[Text] = []
+    for number, node in enumerate(picture.nodes):
+        if number:
+            linked = (picture.nodes[number - 1], node) in picture.links
+            heads.append(Text("━━━" if linked else " ╌ ", style="green" if linked else "dim"))
+            states.append(Text())
+            counts.append(Text())
+        relay = relays.get(node)
+        heads.append(Text(node, style="bold cyan" if relay else "bold magenta"))
+        states.append(Text(relay.state if relay else "phone", style="dim"))
+        counts.append(Text("" if relay is None or relay.forwarded is None else f"{relay.forwarded} fwd"))
+    for row in (heads, states, counts):
+        chain.add_row(*row)
+    ways = Table.grid(padding=(0, 1))
+    for sender, receiver in ((LEFT, RIGHT), (RIGHT, LEFT)):
+        arrived = picture.arrived.get(receiver, 0)
+        ways.add_row(
+            f"{sender} → {receiver}",
+            ProgressBar(total=picture.frames, completed=arrived, width=30),
+            f"{arrived} of {picture.frames} arrived, {picture.sent.get(sender, 0) - arrived} underway",
+        )
+    return Group(Text(f"{picture.phase} · {picture.seconds:.1f} s", style="bold"), chain, ways)
+
+
+def in_words(picture: Picture) -> str:
+    """The picture as one line."""
+    if picture.phase == "starting":
+        return f"starting: {len(picture.links)} of {len(picture.nodes) - 1} links up ({picture.seconds:.0f} s)"
+    ways = ", ".join(
+        f"{sender} to {receiver} {picture.arrived.get(receiver, 0)} of {picture.frames}"
+        for sender, receiver in ((LEFT, RIGHT), (RIGHT, LEFT))
+    )
+    return f"{picture.phase}: {ways} ({picture.seconds:.0f} s)"
+
+
+def summary(result: DemoResult) -> str:
+    """What happened, in a few lines for people."""
+    lines = [_verdict(result)]
+    if result.p50_ms is not None and result.p95_ms is not None:
+        rate = result.delivered / result.seconds if result.seconds else 0.0
+        lines.append(
+            f"Latency over {result.boards} hops: median {result.p50_ms:.0f} ms, 95 % below {result.p95_ms:.0f} ms; "
+            f"{rate:.0f} frames/s in {result.seconds:.1f} s."
+        )
+    lines += [_relay_line(relay) for relay in result.relays if relay.forwarded is not None]
+    return "\n".join(lines)
+
+
+def _verdict(result: DemoResult) -> str:
+    if result.passed:
+        return (
+            f"{result.delivered} of {result.sent} frames crossed {result.boards} relays exactly once, "
+            f"unaltered but for a TTL lowered by {result.boards}."
+        )
+    faults = [f"{result.sent - result.delivered} of {result.sent} frames did not arrive"]
+    faults += [f"{number} {what}" for number, what in (
+        (result.duplicates, "arrived more than once"),
+        (result.altered, "were altered"),
+        (result.unexpected, "were never sent"),
+    ) if number]  # fmt: skip
+    if not result.ttl_ok:
+        faults.append("some had a wrong TTL")
+    return "FAILED: " + ", ".join(faults) + "."
+
+
+def _relay_line(relay: RelayFigures) -> str:
+    return f"{relay.name}: {relay.forwarded} frames forwarded, {relay.dropped} dropped."

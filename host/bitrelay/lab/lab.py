@@ -1,0 +1,309 @@
+"""A running lab: boards, phones and the air between them, brought up from a scenario and taken down without a trace."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bitrelay import ports
+from bitrelay.errors import DeviceError, DeviceTimeout
+from shared_protocol.frame import MAX_TTL, TYPE
+
+from .board import Board, BoardState
+from .board_radio import HciRadio, ShimRadio
+from .build import Interpreter, build_board_files, build_shim, find_interpreter
+from .controller import RadioController
+from .ledger import Ledger, Report
+from .phone import Phone
+from .radio import Radio
+from .reach import hops, neighbors
+from .scenario import BoardSpec, Fault, FaultKind, Position, Scenario
+from .traffic import PROBE_TYPE, book_arrivals, probe_of, run_flow
+from .waiting import together
+
+# Room for a boot window, for links to be found one after the other, and for a slow machine.
+READY_S = 60.0
+
+_LOOK_EVERY_S = 0.05
+_PROBE_S = 0.5
+_MOVES_PER_S = 5.0
+# What an AF_UNIX path may be long, less the name of the socket.
+_LONGEST_SOCKET_DIRECTORY = 90
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """A connection between two nodes; ready once the peripheral's notifications are wanted."""
+
+    a: str
+    b: str
+    ready: bool
+
+
+class Lab:
+    """`async with Lab(scenario) as lab:` gives boards and phones that have been switched on.
+
+    micropython names another interpreter than the installed one. With advertise the boards' ports are told to
+    `bitrelay devices`. Whatever happens, leaving ends every process and removes every file.
+    """
+
+    def __init__(self, scenario: Scenario, *, micropython: Path | None = None, advertise: bool = True) -> None:
+        self.scenario = scenario
+        self.boards: dict[str, Board] = {}
+        self.phones: dict[str, Phone] = {}
+        self.ledger = Ledger()
+        self.radio: Radio
+        self._micropython = micropython
+        self._advertise = advertise
+        self._exit = AsyncExitStack()
+        self._positions: dict[str, Position] = {}
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._bring_up()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    # --- up ---
+
+    async def _bring_up(self) -> None:
+        scenario = self.scenario
+        interpreter = find_interpreter(self._micropython)
+        directory = Path(tempfile.mkdtemp(prefix="bitrelay-lab-"))
+        self._exit.callback(shutil.rmtree, directory, ignore_errors=True)
+        self.radio = Radio(scenario.seed, scenario.loss, scenario.exponent)
+        self._exit.callback(self.radio.close)
+        if scenario.boards:
+            build_shim(directory / "shim", interpreter)
+        self._positions = {
+            **{board.name: board.position for board in scenario.boards if board.position},
+            **{phone.name: phone.position for phone in scenario.phones if phone.position},
+        }
+        # Everybody gets a place on the map before anybody speaks.
+        for number, spec in enumerate(scenario.boards, 1):
+            self.boards[spec.name] = self._make_board(spec, number, directory, interpreter)
+        for phone in scenario.phones:
+            self.phones[phone.name] = Phone(
+                phone.name,
+                self.radio,
+                platform=phone.platform,
+                position=phone.position,
+                seed=scenario.seed,
+                announce=phone.announce,
+                pace=phone.pace,
+            )
+        for edge in scenario.edges:
+            self.radio.connect_edge(edge.a, edge.b, edge.rssi)
+        book_arrivals(self.phones.values(), self.ledger)
+        for board in self.boards.values():
+            self._exit.push_async_callback(board.close)
+            await board.start()
+        if self._advertise and self.boards:
+            self._exit.callback(ports.withdraw)
+            ports.advertise(ports.BoardPort(b.name, b.port, b.url) for b in self.boards.values())
+        for virtual_phone in self.phones.values():
+            self._exit.push_async_callback(virtual_phone.stop)
+            await virtual_phone.start()
+
+    def _make_board(self, spec: BoardSpec, number: int, directory: Path, interpreter: Interpreter) -> Board:
+        home = directory / spec.name
+        build_board_files(home / "fs", interpreter)
+        settings = {"name": spec.name, "max_links": spec.max_links} | dict(spec.settings)
+        (home / "fs" / "settings.json").write_text(json.dumps(settings))
+        address = bytes((0xF0, 0xF1, 0xF2, 0xF3, 0xF4, number))
+        controller = self.radio.add(
+            spec.name, ":".join(f"{byte:02X}" for byte in address), spec.position, max_links=spec.max_links
+        )
+        socket = home if len(str(home)) <= _LONGEST_SOCKET_DIRECTORY else self._short_directory()
+        bluetooth = (
+            HciRadio(controller, self.radio) if interpreter.has_bluetooth else ShimRadio(controller, socket / "radio")
+        )
+        return Board(
+            spec.name,
+            home,
+            interpreter,
+            directory / "shim",
+            bluetooth=bluetooth,
+            controller=controller,
+            unique_id=address,
+            heap=spec.heap,
+        )
+
+    def _short_directory(self) -> Path:
+        directory = Path(tempfile.mkdtemp(prefix="bitrelay-", dir="/tmp"))
+        self._exit.callback(shutil.rmtree, directory, ignore_errors=True)
+        return directory
+
+    # --- ready ---
+
+    async def ready(self, timeout: float = READY_S, probe: bool = True) -> None:
+        """Wait until all boards run and everybody who can hear a relay with room is linked to the mesh.
+
+        With probe the phones then send one another small frames of a type that means nothing, until each has heard all
+        that it can: a relay's program needs a moment before it uses a new link. What the phones have received is
+        forgotten. Raises DeviceTimeout, or DeviceError for a board that gave up, with its last output.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while trouble := self._trouble():
+            if loop.time() > end:
+                raise self._not_ready(*trouble, timeout)
+            await asyncio.sleep(_LOOK_EVERY_S)
+        while probe and (deaf := await self._deaf_pairs()):
+            if loop.time() > end:
+                raise self._not_ready(deaf[0][1], f"hears nothing of {deaf[0][0]}", timeout)
+        for phone in self.phones.values():
+            phone.received.clear()
+
+    async def _deaf_pairs(self) -> list[tuple[str, str]]:
+        # One round: everybody speaks, and a moment later some may not have heard somebody.
+        near = neighbors((link.a, link.b) for link in self.links() if link.ready)
+        awaited = {
+            (phone.name, other): phone.identity.peer_id
+            for phone in self.phones.values()
+            for other, relays in hops(phone.name, near, self.boards).items()
+            if other in self.phones and other != phone.name and relays < MAX_TTL
+        }
+        now_ms = time.time_ns() // 1_000_000
+        await asyncio.gather(*(self.phones[name].send(probe_of(self.phones[name], now_ms)) for name, _ in awaited))
+        end = asyncio.get_running_loop().time() + _PROBE_S
+        while asyncio.get_running_loop().time() < end:
+            awaited = {pair: author for pair, author in awaited.items() if not _has_heard(self.phones[pair[1]], author)}
+            if not awaited:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return list(awaited)
+
+    def links(self) -> list[LinkView]:
+        """Who is connected with whom now."""
+        names = {bytes(c.own_address): name for name, c in self._controllers()}
+        found = []
+        for name, controller in self._controllers():
+            for address, connection in controller.le_connections.items():
+                peer = names.get(bytes(address))
+                if peer is not None and connection.role == 1:
+                    found.append(LinkView(name, peer, self._is_subscribed(name, bytes(address))))
+        return found
+
+    def _trouble(self) -> tuple[str, str] | None:
+        # (who, what) keeps the lab from being ready.
+        for board in self.boards.values():
+            if board.state is BoardState.FAILED:
+                raise DeviceError(f"{board.failure}; it printed {board.tail()!r}", device=board.name)
+            if board.state is BoardState.RUNNING and not board.is_on_air:
+                return board.name, "its program did not switch the radio on"
+        near = neighbors((link.a, link.b) for link in self.links() if link.ready)
+        for a, b in self._who_could_hear():
+            if b not in hops(a, near, self.boards):
+                return a, f"has no way to {b}, which it hears"
+        return None
+
+    def _who_could_hear(self) -> Iterator[tuple[str, str]]:
+        up = self._nodes_up()
+        for a in up:
+            near = [b for b in up if b in self.boards and b != a and self.radio.rssi(a, b) is not None]
+            # Of a phone nobody can expect more than that it finds a relay with room. A link that is being opened takes
+            # up room already.
+            if a in self.boards:
+                yield from ((a, b) for b in near)
+            elif not self.phones[a].open_links:
+                yield from ((a, b) for b in near if self.boards[b].has_free_link or self.phones[a].links)
+
+    def _nodes_up(self) -> list[str]:
+        boards = [name for name, board in self.boards.items() if board.state is BoardState.RUNNING]
+        return boards + [name for name, phone in self.phones.items() if phone.is_on]
+
+    def _not_ready(self, who: str, what: str, timeout: float) -> DeviceTimeout:
+        board = self.boards.get(who)
+        said = f"; its last output was {board.tail()!r}" if board else ""
+        return DeviceTimeout(f"not ready within {timeout:g} s: {what}{said}", device=who)
+
+    def _controllers(self) -> Iterator[tuple[str, RadioController]]:
+        for board in self.boards.values():
+            if board.controller is not None:
+                yield board.name, board.controller
+        for phone in self.phones.values():
+            yield phone.name, phone.controller
+
+    def _is_subscribed(self, peripheral: str, central: bytes) -> bool:
+        board = self.boards.get(peripheral)
+        if board is not None:
+            return board.bluetooth is not None and central in board.bluetooth.subscribed()
+        return any(
+            link.is_open and bytes(link.connection.peer_address) == central for link in self.phones[peripheral].links
+        )
+
+    # --- what happens ---
+
+    async def play(self) -> Report:
+        """Run the scenario's traffic and faults to their end; returns the ledger's account."""
+        flows = [run_flow(flow, self.phones, self.ledger, self.scenario.seed) for flow in self.scenario.traffic]
+        await together(*flows, self.run_faults())
+        return self.ledger.report()
+
+    async def run_faults(self) -> None:
+        """Do what the scenario says, each thing at its time from now."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await together(*(self._at(start + fault.at, fault) for fault in self.scenario.faults))
+
+    async def apply(self, fault: Fault) -> None:
+        """Do one thing to the lab now."""
+        board, phone = self.boards.get(fault.node), self.phones.get(fault.node)
+        match fault.kind:
+            case FaultKind.KILL if board:
+                await board.kill()
+            case FaultKind.START if board:
+                await board.start()
+            case FaultKind.REBOOT if board:
+                await board.reboot()
+            case FaultKind.FREEZE if board:
+                board.freeze()
+            case FaultKind.THAW if board:
+                board.thaw()
+            case FaultKind.KILL if phone:
+                await phone.stop()
+            case FaultKind.START if phone:
+                await phone.start()
+            case FaultKind.REBOOT if phone:
+                await phone.stop()
+                await phone.start()
+            case FaultKind.MOVE:
+                await self._move(fault)
+            case FaultKind.JAM | FaultKind.UNJAM:
+                self.radio.jam(*fault.between, on=fault.kind is FaultKind.JAM)
+            case FaultKind.LOSS:
+                self.radio.set_loss(fault.loss)
+
+    async def _move(self, fault: Fault) -> None:
+        start = self._positions.get(fault.node, (0.0, 0.0))
+        steps = max(1, round(fault.over * _MOVES_PER_S))
+        for step in range(1, steps + 1):
+            part = step / steps
+            x, y = (a + (b - a) * part for a, b in zip(start, fault.position, strict=True))
+            self.radio.move(fault.node, x, y)
+            self._positions[fault.node] = (x, y)
+            if step < steps:
+                await asyncio.sleep(fault.over / steps)
+
+    async def _at(self, when: float, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
+        await self.apply(fault)
+
+
+def _has_heard(phone: Phone, author: bytes) -> bool:
+    return any(arrival.frame[TYPE] == PROBE_TYPE and author in arrival.frame for arrival in phone.received)

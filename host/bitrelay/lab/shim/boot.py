@@ -1,0 +1,57 @@
+# What runs first in the interpreter of a virtual board, before the files of the board itself: it makes the unix port
+# look like an ESP32. The order matters: what comes from the computer's file system is opened or imported before the
+# board's directory becomes "/".
+import gc
+import os
+import sys
+
+import vfs
+
+# Ends what the board prints by itself; the lab takes it out of the serial stream. After it comes the REPL.
+_READY = "\x1b]bitrelay\x07"
+
+
+def _install():
+    import esp32_shim
+
+    esp32_shim.install()
+    bluetooth = os.getenv("BITRELAY_BLUETOOTH")
+    if bluetooth:
+        import bluetooth_shim
+
+        bluetooth_shim.install(bluetooth)
+    vfs.umount("/")
+    vfs.mount(vfs.VfsPosix(os.getenv("BITRELAY_ROOT")), "/")
+    os.chdir("/")
+    sys.path[:] = ["", ".frozen", "/lib"]
+    for name in ("boot", "esp32_shim", "esp_machine", "esp_time"):
+        sys.modules.pop(name, None)
+
+
+def _run(name, scope):
+    # As on a board: no such file is fine, a SystemExit is a soft reset, any other exception ends in the REPL.
+    try:
+        os.stat(name)
+    except OSError:
+        return True
+    try:
+        execfile(name, scope)  # noqa: F821
+    except SystemExit:
+        import machine
+
+        machine._power_gone(b"soft\n")
+    except BaseException as error:
+        sys.print_exception(error)
+        return False
+    return True
+
+
+def run(scope):
+    raw = os.getenv("BITRELAY_RAW_REPL") == "1"
+    _install()
+    gc.collect()
+    try:
+        if _run("boot.py", scope) and not raw:
+            _run("main.py", scope)
+    finally:
+        sys.stdout.write(_READY)

@@ -1,0 +1,263 @@
+"""The demonstration proves what it says, and ends without a trace however it is ended."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bitrelay.lab.demo import MAX_BOARDS, DemoResult, Picture, RelayFigures, chain, run_demo
+from bitrelay.lab.demo_view import DemoView, draw, in_words, summary
+
+DEADLINE_S = 40.0
+
+GOOD = DemoResult(3, 200, 200, 0, 0, 0, True, 90.04, 150.06, 4.0, (RelayFigures("relay1", "running", 200, 0),), True)
+PICTURE = Picture(
+    "sending",
+    ("alice", "relay1", "bob"),
+    (RelayFigures("relay1", "running", 12, 0),),
+    frozenset((("alice", "relay1"),)),
+    {"alice": 7, "bob": 6},
+    {"alice": 5, "bob": 4},
+    10,
+    1.5,
+)
+
+
+class Command:
+    """`bitrelay ARGUMENTS` in directories of its own."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.temporary = directory
+        environment = {**os.environ, "TMPDIR": str(directory), "XDG_RUNTIME_DIR": str(directory)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bitrelay", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            # A shell lets its background jobs ignore SIGINT, and these tests may be one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def read_until(self, text: str) -> str:
+        """What it prints up to the line with this text; its own deadline ends it if the line never comes."""
+        assert self.process.stdout
+        seen = ""
+        for line in self.process.stdout:
+            seen += line
+            if text in line:
+                return seen
+        raise AssertionError(f"ended without {text!r}: {seen}{self.end()[1]}")
+
+    def boards(self) -> list[int]:
+        """The processes of its boards."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def end(self, how: signal.Signals | None = None) -> tuple[str, str]:
+        """Send a signal, if any, and return what is still printed."""
+        if how:
+            self.process.send_signal(how)
+        try:
+            return self.process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+    def left_behind(self) -> list[str]:
+        return sorted(path.name for path in self.temporary.iterdir())
+
+
+@pytest.fixture
+def command() -> Iterator[Callable[..., Command]]:
+    started: list[Command] = []
+
+    # Not tmp_path: its names are so long that a lab would put its sockets elsewhere, where nobody looks.
+    with tempfile.TemporaryDirectory() as temporary:
+
+        def start(*arguments: str) -> Command:
+            directory = Path(temporary) / str(len(started))
+            directory.mkdir()
+            started.append(Command(directory, *arguments))
+            return started[-1]
+
+        yield start
+        for one in started:
+            if one.process.poll() is None:
+                one.process.kill()
+            one.process.communicate()
+
+
+def are_gone(pids: list[int]) -> bool:
+    end = time.monotonic() + DEADLINE_S
+    while any(is_alive(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
+        os.sched_yield()
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_frames_cross_and_the_result_says_how() -> None:
+    pictures: list[Picture] = []
+    result = await run_demo(1, 12, on_progress=pictures.append)
+    assert result.passed
+    assert (result.boards, result.sent, result.delivered) == (1, 24, 24)
+    assert result.relays == (RelayFigures("relay1", "running", 24, 0),)
+    phases = list(dict.fromkeys(picture.phase for picture in pictures))
+    assert phases == ["starting", "sending", "done"]
+    assert len(pictures[-1].links) == 2
+    assert pictures[-1].arrived == {"alice": 12, "bob": 12}
+
+
+def test_json_has_the_names_scripts_rely_on() -> None:
+    values = GOOD.as_json()
+    assert (
+        values | {"boards": 3, "sent": 200, "delivered": 200, "duplicates": 0, "altered": 0, "ttl_ok": True} == values
+    )
+    assert values["latency_ms"] == {"p50": 90.0, "p95": 150.1}
+    assert json.loads(json.dumps(values)) == values
+
+
+def test_line_lets_everybody_hear_only_the_next_and_sends_both_ways() -> None:
+    scenario = chain(2, 50)
+    assert [(edge.a, edge.b) for edge in scenario.edges] == [
+        ("alice", "relay1"),
+        ("relay1", "relay2"),
+        ("relay2", "bob"),
+    ]
+    assert [(flow.sender, flow.to, flow.count, flow.hops) for flow in scenario.traffic] == [
+        ("alice", ("bob",), 50, 2),
+        ("bob", ("alice",), 50, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, "200 of 200 frames crossed 3 relays exactly once"),
+        ({"delivered": 198, "passed": False}, "FAILED: 2 of 200 frames did not arrive."),
+        ({"duplicates": 3, "passed": False}, "3 arrived more than once"),
+        ({"altered": 1, "ttl_ok": False, "passed": False}, "1 were altered, some had a wrong TTL"),
+        ({"delivered": 0, "p50_ms": None, "p95_ms": None, "passed": False}, "200 of 200 frames did not arrive"),
+    ],
+)
+def test_summary_names_what_went_wrong(change: dict[str, object], says: str) -> None:
+    assert says in summary(replace(GOOD, **change))  # type: ignore[arg-type]
+
+
+def test_picture_shows_chain_and_counters() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    with console.capture() as capture:
+        console.print(draw(PICTURE))
+    drawn = capture.get()
+    for text in ("alice━━━relay1", "12 fwd", "4 of 10 arrived, 3 underway", "sending · 1.5 s"):
+        assert text in drawn
+    assert in_words(PICTURE) == "sending: alice to bob 4 of 10, bob to alice 5 of 10 (2 s)"
+
+
+def test_without_a_terminal_there_are_few_plain_lines() -> None:
+    stream = io.StringIO()
+    with DemoView(stream) as view:
+        for tenth in range(60):
+            view.show(replace(PICTURE, seconds=tenth / 10))
+    assert stream.getvalue().count("\n") == 3
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("boards", ["0", str(MAX_BOARDS + 1)])
+def test_more_relays_than_a_frame_can_cross_are_refused_with_the_reason(
+    command: Callable[..., Command], boards: str
+) -> None:
+    demo = command("lab", "demo", "--boards", boards)
+    _, error = demo.end()
+    assert demo.process.returncode == 2
+    assert "TTL" in error
+
+
+def test_last_line_is_the_result_and_progress_goes_elsewhere(command: Callable[..., Command]) -> None:
+    demo = command("lab", "demo", "--boards", "1", "--frames", "8", "--json")
+    output, progress = demo.end()
+    assert demo.process.returncode == 0, progress
+    result = json.loads(output)
+    assert (result["boards"], result["sent"], result["delivered"]) == (1, 16, 16)
+    assert "sending" in progress
+    assert demo.left_behind() == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_kept_demo_ends_without_a_trace(command: Callable[..., Command], how: signal.Signals) -> None:
+    demo = command("lab", "demo", "--boards", "1", "--frames", "6", "--keep")
+    shown = demo.read_until("Ctrl-C ends the lab")
+    assert "rfc2217://127.0.0.1:" in shown
+    assert "bitrelay info -p relay1" in shown
+    pids = demo.boards()
+    assert len(pids) == 1
+    _, error = demo.end(how)
+    assert demo.process.returncode == 130
+    assert "Traceback" not in error
+    assert are_gone(pids)
+    assert demo.left_behind() == []
+
+
+def test_ctrl_c_while_it_starts_leaves_no_trace(command: Callable[..., Command]) -> None:
+    demo = command("lab", "demo", "--boards", "2")
+    demo.read_until("starting")
+    pids = demo.boards()
+    _, error = demo.end(signal.SIGINT)
+    assert demo.process.returncode == 130
+    assert "Traceback" not in error
+    assert are_gone(pids)
+    assert demo.left_behind() == []
+
+
+def test_boards_do_not_outlive_a_lab_that_is_killed(command: Callable[..., Command]) -> None:
+    demo = command("lab", "demo", "--boards", "1", "--frames", "6", "--keep")
+    demo.read_until("Ctrl-C ends the lab")
+    pids = demo.boards()
+    demo.end(signal.SIGKILL)
+    assert are_gone(pids)
+
+
+def test_scenario_with_a_mistake_ends_with_its_line_and_65(command: Callable[..., Command], tmp_path: Path) -> None:
+    scenario = tmp_path / "wrong.toml"
+    scenario.write_text('[[board]]\nname = "relay1"\npositon = [0, 0]\n')
+    up = command("lab", "up", str(scenario))
+    _, error = up.end()
+    assert up.process.returncode == 65
+    assert f"{scenario}:3: unknown key 'positon' in [[board]]. Did you mean 'position'?" in error
+    assert up.left_behind() == []
+
+
+def test_scenario_is_played_and_reported(command: Callable[..., Command], tmp_path: Path) -> None:
+    scenario = tmp_path / "one.toml"
+    scenario.write_text(
+        '[[board]]\nname = "relay1"\n[[phone]]\nname = "a"\n[[phone]]\nname = "b"\n'
+        '[[edge]]\nbetween = ["a", "relay1"]\n[[edge]]\nbetween = ["relay1", "b"]\n'
+        '[[traffic]]\nfrom = "a"\nto = "all"\ncount = 5\n'
+    )
+    up = command("lab", "up", str(scenario), "--once", "--json")
+    output, error = up.end()
+    assert up.process.returncode == 0, error
+    boards, report = (json.loads(line) for line in output.splitlines())
+    assert boards[0]["name"] == "relay1"
+    assert (report["sent"], report["delivered"]) == (5, 5)
+    assert up.left_behind() == []
