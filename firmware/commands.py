@@ -1,8 +1,9 @@
 # What the console's requests do. The messages are shared_protocol/console.py.
 import sys
-from time import ticks_diff, ticks_ms
+from time import ticks_add, ticks_diff, ticks_ms
 
 import machine
+from micropython import const
 
 from firmware import VERSION
 from firmware import links as l
@@ -12,6 +13,9 @@ from firmware.slots import SLOT_BYTES
 from shared_protocol import console as messages
 from shared_protocol.frame import REASONS
 
+# Frames are told for this long after the last LISTEN: a host that went away without a word must not cost us for ever.
+_LISTEN_MS = const(60_000)
+
 
 class Commands:
     def __init__(self, relay, console):
@@ -20,6 +24,7 @@ class Commands:
         self.reboot = False
         self.time_ms = 0  # what the host said, and when
         self._time_at = 0
+        self.listen_until = 0
         self._do = {
             messages.INFO: self._info,
             messages.STATS: self._stats,
@@ -125,9 +130,13 @@ class Commands:
     def _listen(self, request_id, values):
         on = values["on"]
         self.relay.forwarder.on_frame = self._frame_event if on else None
+        self.listen_until = ticks_add(ticks_ms(), _LISTEN_MS)
         self._reply(messages.LISTEN, request_id, {"on": on})
 
     def _frame_event(self, conn, frame, verdict):
+        if ticks_diff(ticks_ms(), self.listen_until) > 0:
+            self.relay.forwarder.on_frame = None
+            return
         event = {"conn": conn, "frame": frame, "verdict": verdict, "at_ms": ticks_ms()}
         self.console.event(messages.EVENT_FRAME, event)
 

@@ -46,12 +46,16 @@ class Settings:
         self.new_path = new_path
         self.trouble = []
         self.values = {key: rule[0] for key, rule in TABLE.items()}
+        # What was set, and what a newer firmware may have set: defaults are not stored, so that they may change.
+        self._stored = {}
         for key, value in self._read().items():
             wrong = problem(key, value)
             if wrong is None:
                 self.values[key] = value
             else:
                 self.trouble.append("%s: %s" % (key, wrong))
+            if wrong is None or key not in TABLE:
+                self._stored[key] = value
 
     def __getitem__(self, key):
         return self.values[key]
@@ -68,13 +72,14 @@ class Settings:
         wrong = problem(key, value)
         if wrong is not None:
             raise ValueError(wrong)
-        changed = dict(self.values)
+        changed = dict(self._stored)
         changed[key] = value
         with open(self.new_path, "w") as f:
             json.dump(changed, f)
         # One rename: on littlefs the name has the old file or the new one, never half of one.
         os.rename(self.new_path, self.path)
-        self.values = changed
+        self._stored = changed
+        self.values[key] = value
         return value
 
     def _read(self):

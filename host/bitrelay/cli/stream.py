@@ -47,6 +47,7 @@ class Stream:
         import asyncio
 
         await self._ask(console)
+        renewing = asyncio.get_running_loop().create_task(self._renew(console))
         try:
             async with asyncio.timeout(self.seconds):
                 await self._show_all(console, out)
@@ -54,12 +55,25 @@ class Stream:
             if isinstance(error, BitrelayError):
                 raise
         finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
             await self._put_back(console)
             if console.events_dropped:
                 out.note(f"{console.events_dropped} events are missing: they came faster than they could be shown")
 
     async def _ask(self, console: "Console") -> None:
         await console.request(self.request, self.wanted, self.timeout_s)
+
+    async def _renew(self, console: "Console") -> None:
+        # A relay tells what it hears for a minute only: see docs/protocol.md, LISTEN.
+        import asyncio
+
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            try:
+                await self._ask(console)
+            except BitrelayError:
+                return  # whatever it is, _show_all hears of it too
 
     async def _show_all(self, console: "Console", out: Output) -> None:
         from shared_protocol import console as messages
@@ -102,6 +116,7 @@ class LogLevel(StrEnum):
 
 _LEVELS = list(LogLevel)
 _PUT_BACK_S = 0.5
+_RENEW_S = 20.0
 
 
 def listen(

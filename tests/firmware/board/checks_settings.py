@@ -90,6 +90,14 @@ def check_single_bad_entries_do_not_take_the_others_along():
     _remove()
 
 
+def check_only_what_was_set_is_stored_and_unknown_settings_are_kept():
+    _write(json.dumps({"future": [1, 2], "max_links": 99}))
+    _settings().set("name", "attic")
+    with open(PATH) as f:
+        assert json.load(f) == {"future": [1, 2], "name": "attic"}
+    _remove()
+
+
 def check_every_default_is_valid():
     for key, rule in TABLE.items():
         assert problem(key, rule[0]) is None, key

@@ -11,6 +11,19 @@ import vfs
 _READY = "\x1b]bitrelay\x07"
 
 
+# A VfsPosix with a root has one buffer for paths: its rename() renames the new name to itself and says nothing.
+def _renamer(root):
+    unrooted = vfs.VfsPosix()
+
+    def host_path(path):
+        return root + (path if path.startswith("/") else os.getcwd().rstrip("/") + "/" + path)
+
+    def rename(old, new):
+        unrooted.rename(host_path(old), host_path(new))
+
+    return rename
+
+
 def _install():
     import esp32_shim
 
@@ -20,8 +33,10 @@ def _install():
         import bluetooth_shim
 
         bluetooth_shim.install(bluetooth)
+    root = os.getenv("BITRELAY_ROOT")
     vfs.umount("/")
-    vfs.mount(vfs.VfsPosix(os.getenv("BITRELAY_ROOT")), "/")
+    vfs.mount(vfs.VfsPosix(root), "/")
+    sys.modules["os"].replace("rename", _renamer(root))
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     for name in ("boot", "esp32_shim", "esp_machine", "esp_time"):

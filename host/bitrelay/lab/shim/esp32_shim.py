@@ -10,6 +10,9 @@ class _Layer:
         self._under = under
         self._over = over
 
+    def replace(self, name, value):
+        self._over[name] = value
+
     def __getattr__(self, name):
         found = self._over.get(name)
         return getattr(self._under, name) if found is None else found
