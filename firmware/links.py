@@ -83,6 +83,8 @@ class Link:
         self.cccd_handle = 0
         self.rssi = 0
         self.rx_frames = 0
+        self.rx_before = 0  # rx_frames when upkeep last looked
+        self.heard_at = 0
         self.tx_frames = 0
         self.dropped = 0
         self.queue = bytearray(QUEUE_SLOTS)
@@ -101,7 +103,8 @@ class Link:
         self.why = ""
         self.opened_at = now
         self.rssi = 0
-        self.rx_frames = self.tx_frames = self.dropped = 0
+        self.heard_at = now
+        self.rx_frames = self.rx_before = self.tx_frames = self.dropped = 0
         self.head = self.queued = 0
         self.state = OPENING
 

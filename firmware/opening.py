@@ -176,12 +176,16 @@ class Opener:
                 ours_is_higher = self.radio.address > bytes(link.address)
                 if ours_is_higher == (link.role == l.INBOUND):
                     return "there is another link to this relay"
-                self._drop(other)
+                self.drop(other, "there is a better link to this relay")
                 return None
         if links.relays() > links.max_links - self.phone_slots:
             return "the other places are for phones"
         return None
 
-    def _drop(self, link):
-        link.why = "there is a better link to this relay"
-        self.ble.gap_disconnect(link.conn)
+    # Ends a link that was ready.
+    def drop(self, link, why):
+        link.why = why
+        try:
+            self.ble.gap_disconnect(link.conn)
+        except OSError:
+            pass  # it is going down already

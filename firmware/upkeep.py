@@ -18,6 +18,7 @@ _SCAN_PAUSE_LINKED_MS = const(4_000)  # once there is a link to another relay
 _SCAN_INTERVAL_US = const(100_000)
 _SCAN_WINDOW_US = const(50_000)  # half: the other half of the air is for the links
 _DIAL_MS = const(3_000)
+_STALL_MS = const(4_000)  # longer than a supervision timeout: a link that is dead on the air ends by itself
 
 
 class Upkeep:
@@ -34,6 +35,8 @@ class Upkeep:
         self.dial_address = bytearray(6)
         self.scan_again_at = now
         self.advertised_at = now
+        self.sent_before = 0
+        self.moved_at = now
 
     # Called when the radio says so (radio.dirty) and some ten times a second.
     def step(self, now):
@@ -45,6 +48,7 @@ class Upkeep:
             elif link.state == l.LOST:
                 self.opener.gone(link, now)
         self.links.sweep()
+        self._end_stall(now)
         self._advertise(now)
         if radio.dial_unanswered:
             radio.dial_unanswered = False
@@ -54,6 +58,26 @@ class Upkeep:
             self._stop_dialling_who_dialled_us()
         else:
             self._look_for_links(now)
+
+    # All links share the stack's buffers, so a peer that hangs takes them from everybody: when nothing has moved for a
+    # while although frames wait, the link goes whose peer was silent for longest; if that was not the one, the next.
+    def _end_stall(self, now):
+        links = self.links
+        silent = None
+        for link in links.ready_links:
+            if link.rx_frames != link.rx_before:
+                link.rx_before = link.rx_frames
+                link.heard_at = now
+            if link.state == l.READY and (silent is None or ticks_diff(silent.heard_at, link.heard_at) > 0):
+                silent = link
+        sent = self.counts[c.TX_FRAMES]
+        if sent != self.sent_before or not links.waiting:
+            self.sent_before = sent
+            self.moved_at = now
+        elif silent is not None and ticks_diff(now, self.moved_at) > _STALL_MS:
+            self.moved_at = now
+            self.counts[c.LINKS_STALLED] += 1
+            self.opener.drop(silent, "it takes nothing and holds up the others")
 
     def _advertise(self, now):
         radio = self.radio

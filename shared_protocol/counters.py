@@ -2,7 +2,7 @@
 # (host/bitrelay/counters.py): a board has no heap to spare for them.
 from shared_protocol.interpreter import const
 
-COUNT = const(31)
+COUNT = const(32)
 
 RX_FRAMES = const(0)
 RX_BYTES = const(1)
@@ -35,3 +35,4 @@ DIALS_FAILED = const(27)
 ADVERTS_SEEN = const(28)
 CONSOLE_FRAMES = const(29)
 CONSOLE_BAD = const(30)
+LINKS_STALLED = const(31)

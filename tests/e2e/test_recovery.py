@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
-from relays import everybody_linked
+from relays import counters, everybody_linked, open_console
 
 from bitrelay.lab.demo import LEFT, RIGHT, chain
 from bitrelay.lab.frame_maker import Kind
 from bitrelay.lab.lab import Lab
-from bitrelay.lab.scenario import BoardSpec, PhoneSpec, Scenario
+from bitrelay.lab.scenario import BoardSpec, Edge, PhoneSpec, Scenario
 from bitrelay.lab.traffic import Flow, run_flow
 
 BACK_S = 15.0
@@ -61,3 +61,25 @@ async def test_a_phone_that_walks_from_one_end_to_the_other_is_served() -> None:
         assert not report.altered and not report.unexpected
         near = {name for link in lab.links() for name in (link.a, link.b) if "walker" in (link.a, link.b)}
         assert "relay2" in near and walker.open_links
+
+
+async def test_a_neighbor_that_hangs_does_not_stop_the_relay() -> None:
+    # Its controller keeps the link alive, and takes and takes until no buffer is left for anybody else.
+    scenario = Scenario(
+        boards=(BoardSpec("hub"), BoardSpec("hangs")),
+        phones=(PhoneSpec("alice", announce=False), PhoneSpec("bob", announce=False)),
+        edges=(Edge("alice", "hub"), Edge("bob", "hub"), Edge("hub", "hangs")),
+    )
+    async with Lab(scenario) as lab:
+        await everybody_linked(lab)
+        lab.boards["hangs"].freeze()
+        flow = Flow("alice", ("bob",), kinds=(Kind.PUBLIC,), count=40, rate=20)
+        await run_flow(flow, lab.phones, lab.ledger)
+        again = Flow("bob", ("alice",), kinds=(Kind.PUBLIC,), count=20, window=4)
+        before = lab.ledger.report()
+        await run_flow(again, lab.phones, lab.ledger)
+        after = lab.ledger.report()
+        assert after.delivered - before.delivered == 20, (before, after)
+        async with await open_console(lab.boards["hub"]) as console:
+            assert (await counters(console))["links_stalled"] == 1
+        assert len(lab.phones["alice"].open_links) == len(lab.phones["bob"].open_links) == 1

@@ -83,7 +83,7 @@ class Rig:
         self.radio._irq(number, data)
         for link in self.links.by_conn.values():
             if link.phase == o.CONNECTED:
-                link.opened_at = self.now
+                link.opened_at = link.heard_at = self.now
 
     def inbound(self, conn, address, kind=0):
         self.event(1, conn, kind, address)
@@ -316,3 +316,33 @@ def check_no_more_links_are_dialled_than_the_setting_says():
     rig.open(3)
     rig.dialer.heard(0, LOWER, -50, 0)
     assert rig.step(5000, everything=True) == [] or rig.stack.calls == [("advertise",)]
+
+
+def check_a_peer_that_takes_nothing_is_dropped_so_that_the_others_go_on():
+    rig = Rig(dial_max=0)
+    for conn in range(3):
+        rig.inbound(conn, bytes((0xC0 + conn,) * 6), 1)
+        rig.event(21, conn, 517)
+    rig.step(1600)
+    assert len(rig.links.ready_links) == 3
+    for conn in (0, 2):
+        rig.links.by_conn[conn].rx_frames += 1
+    rig.step(1000)
+    rig.links.waiting = 3
+    assert rig.step(4000) == []
+    assert rig.step(1) == [("disconnect", 1)]
+    # That was not enough: the next one, and not before its time.
+    assert rig.step(4000) == []
+    assert rig.step(1) != []
+    assert rig.counts[c.LINKS_STALLED] == 2
+
+
+def check_nobody_is_dropped_while_frames_move():
+    rig = Rig(dial_max=0)
+    rig.inbound(0, PHONE, 1)
+    rig.event(21, 0, 517)
+    rig.step(1600)
+    rig.links.waiting = 3
+    for _ in range(20):
+        rig.counts[c.TX_FRAMES] += 1
+        assert rig.step(3000) == []
