@@ -40,18 +40,18 @@ class Relay:
         log.ticks = ticks_ms
         self.pool = pool = FramePool(settings["frame_slots"], records(settings["max_links"]))
         self.links = links = Links(pool, counts, settings["max_links"])
-        self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, self.flag.set)
+        self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, clock, self.flag.set)
         radio.start(settings["name"])
         dialer = Dialer(radio.address, randint)
         opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)
-        self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, ticks_ms())
+        self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, clock.tenths)
         # The secret keeps anybody from making frames that look like somebody else's to this cache.
         self.forwarder = Forwarder(links, pool, DuplicateCache(secret=os.urandom(16)), counts, clock, randint)
-        self.health = Health(clock, links, settings["watchdog_s"], settings["led_pin"])
         self.console = console = Console(counts)
         self.commands = commands = Commands(self, console)
         console.answer = commands.answer
         log.emit = console.event
+        self.health = Health(clock, links, settings["watchdog_s"], settings["led_pin"], log)
         gc.collect()
         gc.threshold(-1)
         radio.listen(dialer)
@@ -65,8 +65,11 @@ class Relay:
             now = ticks_ms()
             wait = forwarder.step(now)
             if radio.dirty or ticks_diff(now, upkeep_at) >= 0:
-                self.upkeep.step(now)
+                self.clock.update()
+                self.upkeep.step(self.clock.tenths)
                 upkeep_at = ticks_add(now, _BEAT_MS)
+                if radio.error is not None:
+                    raise radio.error
             late = ticks_diff(now, check_at)
             if late >= 0:
                 self.health.check(late)

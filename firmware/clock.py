@@ -1,17 +1,20 @@
-# Time on a board without a clock: seconds since start that do not wrap (ticks_ms does, every 12 days).
+# Time on a board without a clock. ticks_ms wraps after 12 days and ticks_diff lies after 6, so whatever may be older
+# than minutes is told by this: tenths of a second since the start, which outlast every board (2**30 is three years).
 import time
 
 
 class Clock:
     def __init__(self):
+        self.tenths = 0
         self.now_s = 0
         self._left_ms = 0
         self._last = time.ticks_ms()
 
-    # Called at least once per wrap of ticks_ms; the health task does it every second.
+    # Called at least once per wrap of ticks_ms; the mesh loop does it ten times a second.
     def update(self):
         now = time.ticks_ms()
         self._left_ms += time.ticks_diff(now, self._last)
         self._last = now
-        self.now_s += self._left_ms // 1000
-        self._left_ms %= 1000
+        self.tenths += self._left_ms // 100
+        self._left_ms %= 100
+        self.now_s = self.tenths // 10

@@ -1,6 +1,6 @@
 # What the console's requests do. The messages are shared_protocol/console.py.
 import sys
-from time import ticks_add, ticks_diff, ticks_ms
+from time import ticks_ms
 
 import machine
 from micropython import const
@@ -14,7 +14,8 @@ from shared_protocol import console as messages
 from shared_protocol.frame import REASONS
 
 # Frames are told for this long after the last LISTEN: a host that went away without a word must not cost us for ever.
-_LISTEN_MS = const(60_000)
+_LISTEN_S = const(60)
+_FAR_FUTURE_MS = 1 << 48
 
 
 class Commands:
@@ -84,7 +85,7 @@ class Commands:
             "heap_used": used,
         }
         if self.time_ms:
-            values["time_ms"] = self.time_ms + ticks_diff(ticks_ms(), self._time_at)
+            values["time_ms"] = self.time_ms + (relay.clock.tenths - self._time_at) * 100
         return values
 
     def _info(self, request_id, values):
@@ -109,7 +110,7 @@ class Commands:
         self._list(messages.LINKS, request_id, self._link_records())
 
     def _link_records(self):
-        now = ticks_ms()
+        now = self.relay.clock.tenths
         for link in self.relay.links.all:
             if link.state == l.OPENING or link.state == l.READY:
                 yield {
@@ -124,19 +125,21 @@ class Commands:
                     "tx_frames": link.tx_frames,
                     "queued": link.queued,
                     "dropped": link.dropped,
-                    "age_s": max(0, ticks_diff(now, link.opened_at)) // 1000,
+                    "age_s": (now - link.opened_at) // 10,
                 }
 
     def _listen(self, request_id, values):
         on = values["on"]
         self.relay.forwarder.on_frame = self._frame_event if on else None
-        self.listen_until = ticks_add(ticks_ms(), _LISTEN_MS)
+        self.listen_until = self.relay.clock.now_s + _LISTEN_S
         self._reply(messages.LISTEN, request_id, {"on": on})
 
     def _frame_event(self, conn, frame, verdict):
-        if ticks_diff(ticks_ms(), self.listen_until) > 0:
+        if self.relay.clock.now_s > self.listen_until:
             self.relay.forwarder.on_frame = None
             return
+        if conn < 0:
+            conn = None  # it came on a link that has gone
         event = {"conn": conn, "frame": frame, "verdict": verdict, "at_ms": ticks_ms()}
         self.console.event(messages.EVENT_FRAME, event)
 
@@ -178,6 +181,8 @@ class Commands:
         self.reboot = True
 
     def _time(self, request_id, values):
+        if values["time_ms"] >= _FAR_FUTURE_MS:
+            raise ValueError("time_ms is not a time in milliseconds")
         self.time_ms = values["time_ms"]
-        self._time_at = ticks_ms()
+        self._time_at = self.relay.clock.tenths
         self._reply(messages.TIME, request_id, {"time_ms": self.time_ms})

@@ -5,7 +5,7 @@
 # fit are dropped and counted, answers wait for room.
 import select
 import sys
-from time import ticks_diff
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
@@ -16,7 +16,8 @@ from shared_protocol import counters as c
 _RING = const(3072)
 _PIECE = const(96)  # bytes a piece: what 115,200 baud sends in 8 ms
 _POLL_MS = const(8)
-_IDLE_POLL_MS = const(20)
+_STALLED_MS = const(100)  # a write that took longer: the host has the port open and does not read
+_MUTE_MS = const(5_000)
 QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
 _READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
 _CTRL_C = const(3)
@@ -39,6 +40,8 @@ class Console:
         self._view = memoryview(self._ring)
         self._head = 0
         self._size = 0
+        self._mute = False
+        self._mute_from = 0
         self._before = 0
         self._heard_at = 0
 
@@ -50,15 +53,14 @@ class Console:
             self._heard_at = now
         elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
             self.reader.abandon()
-        if self._size or self.reader.in_frame:
-            return _POLL_MS
-        return _IDLE_POLL_MS
+        return _POLL_MS
 
     def _read(self, now):
         one = self._one
         reader = self.reader
         n = 0
-        while n < _READ_MAX and self._has_input():
+        # With much to say already, more questions can wait.
+        while n < _READ_MAX and self._size < _RING // 2 and self._has_input():
             if not self._in.readinto(one):
                 break
             n += 1
@@ -102,7 +104,9 @@ class Console:
     # An event: dropped when there is no room. A quarter of the ring is kept for answers.
     def event(self, kind, values):
         wire = cobs.wrap(messages.encode(kind, 0, values))
-        if len(wire) > _RING - _RING // 4 - self._size:
+        if self._mute and ticks_diff(ticks_ms(), self._mute_from) > _MUTE_MS:
+            self._mute = False
+        if self._mute or len(wire) > _RING - _RING // 4 - self._size:
             self.dropped += 1
             return
         self._append(wire)
@@ -117,9 +121,14 @@ class Console:
     def _write(self):
         if self._size:
             n = min(self._size, _PIECE, _RING - self._head)
+            start = ticks_ms()
             self._out.write(self._view[self._head : self._head + n])
             self._head = (self._head + n) % _RING
             self._size -= n
+            if ticks_diff(ticks_ms(), start) > _STALLED_MS:
+                self._size = 0
+                self._mute = True
+                self._mute_from = start
 
     # Everything that waits, before the board goes down or the REPL takes over.
     def flush(self):

@@ -3,17 +3,17 @@
 # Relays keep a public address, phones change theirs. Two relays that hear one another need one link, so the one with
 # the higher address dials at once and the other only if nothing came of it. A phone dials by itself when it can; one
 # that does not is dialled after a while, and never takes the last place that relays may dial from.
-from time import ticks_diff
-
 from micropython import const
 
+from firmware.links import RELAY_ADDRESS_TYPE
+
 CANDIDATES = const(8)
-_FORGET_MS = const(30_000)
-_RELAY_GRACE_MS = const(4_000)  # for the relay with the higher address to dial us
-_PHONE_GRACE_MS = const(6_000)  # for a phone to dial us
-_BACKOFF_MS = const(1_000)  # doubles with every failure
+# Times are tenths of a second (clock.py).
+_FORGET = const(300)
+_RELAY_GRACE = const(40)  # for the relay with the higher address to dial us
+_PHONE_GRACE = const(60)  # for a phone to dial us
+_BACKOFF = const(10)  # doubles with every failure
 _MAX_FAILURES = const(5)
-RELAY_ADDRESS_TYPE = const(0)
 
 
 class Candidate:
@@ -26,7 +26,7 @@ class Candidate:
         self.last_seen = 0
         self.failures = 0
         self.failed_at = 0
-        self.wait_ms = 0
+        self.wait = 0
 
 
 class Dialer:
@@ -61,7 +61,7 @@ class Dialer:
     def _place(self, rssi, now):
         weakest = None
         for one in self.table:
-            if not one.used or ticks_diff(now, one.last_seen) > _FORGET_MS:
+            if not one.used or now - one.last_seen > _FORGET:
                 return one
             if weakest is None or one.rssi < weakest.rssi:
                 weakest = one
@@ -73,20 +73,17 @@ class Dialer:
         one = self.find(address)
         if one is not None:
             one.failures = min(one.failures + 1, _MAX_FAILURES)
-            wait = _BACKOFF_MS << one.failures
-            one.wait_ms = self.randint(wait // 2, wait)
+            wait = _BACKOFF << one.failures
+            one.wait = self.randint(wait // 2, wait)
             one.failed_at = now
 
-    # A link that was in use is gone: whose turn it was to dial has it again.
-    def lost(self, address, now):
+    # A link is gone: whose turn it was to dial has it again. If it was of use, old failures are forgiven.
+    def lost(self, address, of_use, now):
         one = self.find(address)
         if one is not None:
             one.first_seen = now
-
-    def connected(self, address):
-        one = self.find(address)
-        if one is not None:
-            one.failures = 0
+            if of_use:
+                one.failures = 0
 
     # The candidate to dial now, or None. `places` outbound places are left; `linked(address)` tells who has a link.
     def choose(self, places, relay_places, linked, now):
@@ -94,20 +91,20 @@ class Dialer:
         if places <= 0:
             return None
         for one in self.table:
-            if not one.used or ticks_diff(now, one.last_seen) > _FORGET_MS or linked(one.address):
+            if not one.used or now - one.last_seen > _FORGET or linked(one.address):
                 continue
             relay = one.address_type == RELAY_ADDRESS_TYPE
             if relay:
                 if relay_places <= 0:
                     continue
-                grace = 0 if self.own_address > bytes(one.address) else _RELAY_GRACE_MS
+                grace = 0 if self.own_address > bytes(one.address) else _RELAY_GRACE
             else:
                 if places < 2:
                     continue
-                grace = _PHONE_GRACE_MS
-            if ticks_diff(now, one.first_seen) < grace:
+                grace = _PHONE_GRACE
+            if now - one.first_seen < grace:
                 continue
-            if one.failures and ticks_diff(now, one.failed_at) < one.wait_ms:
+            if one.failures and now - one.failed_at < one.wait:
                 continue
             if best is None or self._better(one, best):
                 best = one

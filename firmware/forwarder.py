@@ -137,6 +137,8 @@ class Forwarder:
         )
         if not ttl:
             self.counts[_NOT_RELAYED[low]] += 1
+            # TTL and RSR are not signed: a copy that anybody may have spoilt must not keep the good one out.
+            self.cache.forget(-1 - entry)
             self._tell(link, slot, "not relayed")
             pool.release(slot)
             return
@@ -155,7 +157,10 @@ class Forwarder:
 
     def _tell(self, link, slot, verdict):
         if self.on_frame is not None:
-            self.on_frame(link.conn, self.pool.view[slot][: self.pool.length[slot]], verdict)
+            try:
+                self.on_frame(link.conn, self.pool.view[slot][: self.pool.length[slot]], verdict)
+            except (MemoryError, ValueError):
+                self.on_frame = None  # who only listens must never end the loop
 
     def _send_due(self, now):
         i = 0

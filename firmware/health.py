@@ -17,17 +17,21 @@ def reset_cause():
 
 
 class Health:
-    def __init__(self, clock, links, watchdog_s, led_pin):
+    def __init__(self, clock, links, watchdog_s, led_pin, log):
         self.clock = clock
         self.links = links
         self.loop_late_ms = 0
         self.wdt = machine.WDT(timeout=watchdog_s * 1000)
-        self.led = machine.Pin(led_pin, machine.Pin.OUT) if led_pin >= 0 else None
+        self.led = None
+        if led_pin >= 0:
+            try:
+                self.led = machine.Pin(led_pin, machine.Pin.OUT)
+            except ValueError:
+                log.warning("led_pin %d: this chip has no such output" % led_pin)
 
     # Called every CHECK_MS by the loop that forwards, so that a loop that stands still starves the watchdog.
     def check(self, late_ms):
         self.wdt.feed()
-        self.clock.update()
         if late_ms > self.loop_late_ms:
             self.loop_late_ms = late_ms
         if self.led is not None:

@@ -41,6 +41,8 @@ OUTBOUND = const(1)  # we dialled the peer: we write
 ROLE_NAMES = ("in", "out")
 
 QUEUE_SLOTS = const(16)
+LEAST_MTU = const(23)
+SMALL = const(0x3FFFFFFF)  # counts of bytes wrap here: beyond it an ESP32 has integers on the heap only
 RETRY_MS = const(10)  # after the stack had no buffers
 _BURST = const(4)  # frames to one link before the next link has its turn
 _ATT_HEADER = const(3)
@@ -71,12 +73,13 @@ class Link:
         self.role = INBOUND
         self.address = bytearray(6)
         self.address_type = 0
-        self.mtu = 23
+        self.mtu = LEAST_MTU
         self.room = 20  # the longest frame it takes
         self.value_handle = 0
         self.opened_at = 0
         self.phase = 0  # of the opening, see opening.py
         self.served = False  # it was ready at some time
+        self.broken = False  # a send failed, and not for lack of buffers
         self.why = ""  # we closed it
         self.start_handle = 0
         self.end_handle = 0
@@ -96,10 +99,10 @@ class Link:
         self.role = role
         self.address_type = address_type
         self.address[:] = address
-        self.mtu = 23
+        self.mtu = LEAST_MTU
         self.value_handle = self.start_handle = self.end_handle = self.cccd_handle = 0
         self.phase = 0
-        self.served = False
+        self.served = self.broken = False
         self.why = ""
         self.opened_at = now
         self.rssi = 0
@@ -170,8 +173,9 @@ class Links:
                 return True
         return False
 
-    # Handler side. None when there is no record left (the caller refuses the link).
+    # Handler side; now: tenths of a second. None when there is no record left: the caller refuses the link.
     def opened(self, conn, role, address_type, address, now):
+        self.closed(conn)  # its disconnection was lost
         for link in self.all:
             if link.state == FREE:
                 link.open(conn, role, address_type, address, now)
@@ -219,7 +223,7 @@ class Links:
         counts = self.counts
         counts[COPIES] += copies
         counts[TX_FRAMES] += sent
-        counts[TX_BYTES] += n * sent
+        counts[TX_BYTES] = counts[TX_BYTES] + n * sent & SMALL
         pool.users[slot] = users
         if not users:
             pool.release(slot)
@@ -233,13 +237,14 @@ class Links:
         self._retry_at = ticks_add(now, RETRY_MS)
         return self._enqueue(link, slot)
 
-    # Whether the link, not the stack's lack of buffers, was the reason. Its disconnect event cleans up the rest.
+    # Whether the link, not the stack's lack of buffers, was the reason. Then upkeep ends the link.
     def _refused(self, link, code):
         if code == ENOMEM or code == EAGAIN:
             self.counts[BACKPRESSURE] += 1
             return False
         self.counts[DROP_SEND_FAILED] += 1
         link.dropped += 1
+        link.broken = True
         return True
 
     def _enqueue(self, link, slot):
@@ -283,7 +288,7 @@ class Links:
     def pump(self, now):
         if self._held:
             left = ticks_diff(self._retry_at, now)
-            if left > 0:
+            if 0 < left <= RETRY_MS:
                 return left
             self._held = False
         ready = self.ready_links
@@ -316,7 +321,7 @@ class Links:
                 else:
                     self.ble.gattc_write(link.conn, link.value_handle, pool.view[slot][:n], 0)
                 self.counts[TX_FRAMES] += 1
-                self.counts[TX_BYTES] += n
+                self.counts[TX_BYTES] = self.counts[TX_BYTES] + n & SMALL
                 link.tx_frames += 1
             except OSError as error:
                 if not self._refused(link, error.errno):

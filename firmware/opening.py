@@ -1,7 +1,5 @@
 # How a link gets from connected to ready. Outbound: MTU, service, characteristic, CCCD, subscribe, one step at a time,
 # each left by an event of the stack. Inbound: the peer does that; we wait until it can hear us.
-from time import ticks_diff
-
 import bluetooth
 from micropython import const
 
@@ -19,13 +17,16 @@ _IRQ_MTU_EXCHANGED = const(21)
 
 CCCD = bluetooth.UUID(0x2902)
 _FULL_MTU = const(515)  # 512-byte values pass
-_OPENING_MS = const(8_000)
+# Times are tenths of a second (clock.py).
+_OPENING = const(80)
 # An inbound peer is sent frames after its first write, or this long after its link came up: a phone needs up to 600 ms
 # to subscribe, and MicroPython does not tell when it has.
-_SETTLE_MS = const(1_500)
-_ASK_MTU_MS = const(1_000)
+_SETTLE = const(15)
+_ASK_MTU = const(10)
+_OF_USE = const(300)  # a link that was gone before was as good as none
+_SHORTEST_MTU = const(25)  # a frame has at least 22 bytes
 
-CONNECTED = const(0)
+_CONNECTED = const(0)
 _MTU_ASKED = const(1)
 _MTU_DONE = const(2)
 _SERVICE_ASKED = const(3)
@@ -40,7 +41,7 @@ _FAILED = const(11)
 _CLOSING = const(12)
 
 
-# Handler side: an answer of the stack moves the link on.
+# Handler side: an answer of the stack moves the link on. False if the event is none of ours.
 def link_event(event, data, link, characteristic):
     if event == _IRQ_MTU_EXCHANGED:
         link.mtu = data[1]
@@ -63,6 +64,9 @@ def link_event(event, data, link, characteristic):
         link.phase = _DESCRIPTOR_DONE if link.cccd_handle else _FAILED
     elif event == _IRQ_GATTC_WRITE_DONE and data[1] == link.cccd_handle:
         link.phase = _SUBSCRIBED if data[2] == 0 else _FAILED
+    else:
+        return False
+    return True
 
 
 class Opener:
@@ -80,65 +84,85 @@ class Opener:
 
     # One step of a link that is opening.
     def step(self, link, now):
+        phase = link.phase
         try:
-            if link.phase == _FAILED:
+            if phase == _FAILED:
                 self._give_up(link, now, "it does not speak bitchat")
-            elif ticks_diff(now, link.opened_at) > _OPENING_MS:
+            elif now - link.opened_at > _OPENING:
                 self._give_up(link, now, "opening took too long")
-            elif link.phase == _CLOSING:
+            elif phase == _CLOSING:
                 pass
             elif link.role == l.OUTBOUND:
                 self._outbound(link, now)
             else:
                 self._inbound(link, now)
         except OSError as error:
-            # The stack was busy or the link is going down: a later step or the time limit ends it.
+            # The stack was busy: this step is taken again. If the link is going down, an event or the limit ends it.
+            link.phase = phase
             self.log.debug("conn %d: opening, error %d" % (link.conn, error.errno))
 
     # A link is gone that was ready, or never came to be.
     def gone(self, link, now):
-        if link.served:
-            self.dialer.lost(link.address, now)
-        elif link.role == l.OUTBOUND:
+        of_use = link.served and now - link.opened_at > _OF_USE
+        self.dialer.lost(link.address, of_use, now)
+        if link.role == l.OUTBOUND and not of_use:
+            # Also one that was ready for a moment: who is thrown out again and again must not knock all the time.
             self.counts[c.DIALS_FAILED] += 1
             self.dialer.failed(link.address, now)
         self.log.link(link, False, link.why or "lost")
 
+    # Ends a link.
+    def drop(self, link, why):
+        link.why = why
+        self.hang_up(link.conn)
+
+    def hang_up(self, conn):
+        try:
+            there = self.ble.gap_disconnect(conn)
+        except OSError:
+            there = True  # it is going down already
+        if there is False:
+            self.links.closed(conn)  # the stack has lost it without a word
+
     def _ready(self, link):
         link.state = l.READY
         link.served = True
+        if self.links.by_conn.get(link.conn) is not link:
+            link.state = l.LOST  # it went while we looked
         self.log.link(link, True, None)
 
     def _give_up(self, link, now, why):
         if link.role == l.INBOUND and link.phase != _CLOSING:
             self.counts[c.LINKS_REFUSED] += 1
-        link.why = why
         link.opened_at = now
         link.phase = _CLOSING
-        self.ble.gap_disconnect(link.conn)
+        self.drop(link, why)
 
     def _inbound(self, link, now):
-        if link.phase == CONNECTED:
+        if link.phase == _CONNECTED:
             link.phase = _MTU_ASKED
             why = self._surplus(link)
             if why:
                 self._give_up(link, now, why)
                 return
-        age = ticks_diff(now, link.opened_at)
+        age = now - link.opened_at
         if link.mtu >= _FULL_MTU:
-            if link.rx_frames or age > _SETTLE_MS:
+            if link.rx_frames or age > _SETTLE:
                 self._ready(link)
-        elif link.phase == _MTU_ASKED and age > _ASK_MTU_MS:
+        elif link.phase == _MTU_ASKED and age > _ASK_MTU:
             link.phase = _MTU_DONE
             self.ble.gattc_exchange_mtu(link.conn)
-        elif age > _OPENING_MS // 2:
-            self._ready(link)  # it keeps a small MTU and gets the frames that fit
+        elif age > _OPENING // 2:
+            if link.mtu < _SHORTEST_MTU:
+                self._give_up(link, now, "no frame fits its MTU")
+            else:
+                self._ready(link)  # it gets the frames that fit
 
     def _outbound(self, link, now):
         ble = self.ble
         conn = link.conn
         phase = link.phase
-        if phase == CONNECTED:
+        if phase == _CONNECTED:
             why = self._surplus(link)
             if why:
                 self._give_up(link, now, why)
@@ -146,8 +170,9 @@ class Opener:
             heard = self.dialer.find(link.address)
             if heard is not None:
                 link.rssi = heard.rssi
-            ble.gattc_exchange_mtu(conn)
-            link.phase = _MTU_ASKED
+            link.phase = _MTU_DONE if link.mtu > l.LEAST_MTU else _MTU_ASKED
+            if link.phase == _MTU_ASKED:
+                ble.gattc_exchange_mtu(conn)
         elif phase == _MTU_DONE:
             link.phase = _SERVICE_ASKED
             ble.gattc_discover_services(conn, self.service)
@@ -162,7 +187,6 @@ class Opener:
             link.phase = _SUBSCRIBE_ASKED
             ble.gattc_write(conn, link.cccd_handle, b"\x01\x00", 1)
         elif phase == _SUBSCRIBED:
-            self.dialer.connected(link.address)
             self._ready(link)
 
     # Why a link to another relay is one too many, or None. Of two links between the same relays the one that the
@@ -181,11 +205,3 @@ class Opener:
         if links.relays() > links.max_links - self.phone_slots:
             return "the other places are for phones"
         return None
-
-    # Ends a link that was ready.
-    def drop(self, link, why):
-        link.why = why
-        try:
-            self.ble.gap_disconnect(link.conn)
-        except OSError:
-            pass  # it is going down already

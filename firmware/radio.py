@@ -1,9 +1,8 @@
 # Dual-role GATT on the raw bluetooth module: one service, one characteristic, as the phone apps have it
 # (docs/protocol.md). Received values go to the frame pool, frames to send go to the stack; what happens to links
 # between connection and readiness is in opening.py, advertising and dialling in upkeep.py.
-from time import ticks_ms
-
 import bluetooth
+import micropython
 from micropython import const
 
 from firmware import links as l
@@ -18,6 +17,7 @@ _IRQ_SCAN_DONE = const(6)
 _IRQ_PERIPHERAL_CONNECT = const(7)
 _IRQ_PERIPHERAL_DISCONNECT = const(8)
 _IRQ_GATTC_NOTIFY = const(18)
+_IRQ_MTU_EXCHANGED = const(21)
 
 SERVICE = bluetooth.UUID("F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C")
 CHARACTERISTIC = bluetooth.UUID("A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D")
@@ -26,6 +26,8 @@ FLAGS = bluetooth.FLAG_READ | bluetooth.FLAG_WRITE | bluetooth.FLAG_WRITE_NO_RES
 MTU = const(517)  # what Android asks for; 512-byte values pass whole
 _VALUE_BYTES = const(512)
 _ADV_IND = const(0)
+_NO_ADDRESS = const(0xFF)
+_EARLY_MAX = const(9)  # as many as any board has links
 
 
 # Whether an advertisement lists the bitchat service. Walks the AD structures without copying.
@@ -47,8 +49,9 @@ def lists_service(data):
 
 class Radio:
     # wake(): tells the main loop that there is something to do; it is called from the interrupt handler.
-    def __init__(self, ble, links, pool, counts, wake):
+    def __init__(self, ble, links, pool, counts, clock, wake):
         self.ble = ble
+        self.clock = clock
         self.links = links
         self.pool = pool
         self.counts = counts
@@ -61,6 +64,11 @@ class Radio:
         self.scanning = False
         self.dialling = False
         self.dial_unanswered = False
+        # The MTU of connections that were not announced yet: NimBLE tells of a connection only after reading the peer's
+        # version and features, by when a quick peer has exchanged the MTU.
+        self.early_mtu = {}
+        self.unwanted = []  # connections without a record, to be ended by upkeep
+        self.error = None  # what the handler raised; the mesh loop raises it again
 
     # Radio first, memory after: on an ESP32 the stack needs its share before the heap grows.
     def start(self, name):
@@ -74,48 +82,59 @@ class Radio:
 
     def listen(self, dialer):
         self.dialer = dialer
-        self.ble.irq(self._irq)
+        self.attach()
 
     def stop(self):
         self.ble.active(False)
 
+    # Upkeep calls this now and then: a handler that raises is forgotten by the stack.
+    def attach(self):
+        self.ble.irq(self._irq)
+
     # Addresses, advertisements and notified values are buffers of the stack: all that is kept is copied here.
+    @micropython.native
     def _irq(self, event, data):
-        if event == _IRQ_GATTS_WRITE:
-            if data[1] == self.handle:
-                # Read even if nobody wants it: every write has its event, and events do not wait.
-                value = self.ble.gatts_read(data[1])
+        try:
+            if event == _IRQ_GATTS_WRITE:
+                if data[1] == self.handle:
+                    link = self.links.by_conn.get(data[0])
+                    if link is not None:
+                        self._receive(link, self.ble.gatts_read(data[1]))
+            elif event == _IRQ_GATTC_NOTIFY:
                 link = self.links.by_conn.get(data[0])
-                if link is not None:
-                    self._receive(link, value)
-        elif event == _IRQ_GATTC_NOTIFY:
-            link = self.links.by_conn.get(data[0])
-            if link is not None and data[1] == link.value_handle:
-                self._receive(link, data[2])
-        elif event == _IRQ_SCAN_RESULT:
-            self._heard(data)
-        else:
-            self._link_changed(event, data)
+                if link is not None and data[1] == link.value_handle:
+                    self._receive(link, data[2])
+            elif event == _IRQ_SCAN_RESULT:
+                self._heard(data)
+            else:
+                self._link_changed(event, data)
+        except MemoryError:
+            self.counts[DROP_NO_SLOT] += 1
+        except Exception as error:
+            self.error = error
+            self.wake()
 
     def _heard(self, data):
         address_type, address, adv_type, rssi, adv_data = data
         if adv_type == _ADV_IND and lists_service(adv_data):
             self.counts[ADVERTS_SEEN] += 1
-            self.dialer.heard(address_type, address, rssi, ticks_ms())
+            self.dialer.heard(address_type, address, rssi, self.clock.tenths)
 
     def _link_changed(self, event, data):
         links = self.links
         if event == _IRQ_CENTRAL_CONNECT:
-            conn, address_type, address = data
             self.advertising = False  # the stack stops it at every connection
-            links.opened(conn, l.INBOUND, address_type, address, ticks_ms())
+            self._connected(l.INBOUND, data)
         elif event == _IRQ_PERIPHERAL_CONNECT:
-            conn, address_type, address = data
             self.dialling = False
-            links.opened(conn, l.OUTBOUND, address_type, address, ticks_ms())
+            self._connected(l.OUTBOUND, data)
         elif event == _IRQ_CENTRAL_DISCONNECT:
-            links.closed(data[0])
+            self.early_mtu.pop(data[0], None)
+            # Of a connection that failed before it was announced this is all we hear, and it has no address.
+            if data[1] == _NO_ADDRESS or links.closed(data[0]) is None:
+                self.advertising = False
         elif event == _IRQ_PERIPHERAL_DISCONNECT:
+            self.early_mtu.pop(data[0], None)
             if links.closed(data[0]) is None:
                 self.dialling = False
                 self.dial_unanswered = True
@@ -124,19 +143,34 @@ class Radio:
         else:
             link = links.by_conn.get(data[0])
             if link is not None:
-                link_event(event, data, link, CHARACTERISTIC)
+                if not link_event(event, data, link, CHARACTERISTIC):
+                    return
+            elif event == _IRQ_MTU_EXCHANGED and len(self.early_mtu) < _EARLY_MAX:
+                self.early_mtu[data[0]] = data[1]
         self.dirty = True
         self.wake()
+
+    def _connected(self, role, data):
+        conn, address_type, address = data
+        link = self.links.opened(conn, role, address_type, address, self.clock.tenths)
+        mtu = self.early_mtu.pop(conn, 0)
+        if link is None:
+            if len(self.unwanted) < _EARLY_MAX:
+                self.unwanted.append(conn)
+        elif mtu:
+            link.mtu = mtu
 
     # A call's locals and operands go to the heap when they are more than 11 words: these are not.
     def _receive(self, link, value):
         n = len(value)
         pool = self.pool
         self.counts[RX_FRAMES] += 1
-        self.counts[RX_BYTES] += n
+        self.counts[RX_BYTES] = self.counts[RX_BYTES] + n & l.SMALL
         if n > _VALUE_BYTES:
             self.counts[DROP_OVERSIZE] += 1
-        elif not pool.free or pool.taken[link.index] - pool.returned[link.index] >= pool.share:
+        elif not pool.free or (
+            pool.taken[link.index] - pool.returned[link.index] >= pool.share and len(pool.free) <= pool.reserve
+        ):
             self.counts[DROP_NO_SLOT] += 1
         else:
             slot = pool.free.popleft()

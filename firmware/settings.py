@@ -7,6 +7,7 @@ from micropython import const
 PATH = "/settings.json"
 _NEW = "/settings.new"
 _MAX_FILE = const(2048)
+_NAME_SHOWN = const(40)
 
 # key: (default, lowest, highest) for numbers, (default, longest in bytes) for texts.
 TABLE = {
@@ -53,7 +54,7 @@ class Settings:
             if wrong is None:
                 self.values[key] = value
             else:
-                self.trouble.append("%s: %s" % (key, wrong))
+                self.trouble.append("%s: %s" % (str(key)[:_NAME_SHOWN], wrong))
             if wrong is None or key not in TABLE:
                 self._stored[key] = value
 
@@ -84,14 +85,14 @@ class Settings:
 
     def _read(self):
         try:
-            with open(self.path) as f:
-                text = f.read(_MAX_FILE + 1)
+            with open(self.path, "rb") as f:
+                data = f.read(_MAX_FILE + 1)
         except OSError:
             return {}
         try:
-            if len(text) > _MAX_FILE:
+            if len(data) > _MAX_FILE:
                 raise ValueError
-            stored = json.loads(text)
+            stored = json.loads(str(data, "utf-8"))
             if isinstance(stored, dict):
                 return stored
         except ValueError:

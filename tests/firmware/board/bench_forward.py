@@ -34,7 +34,7 @@ def main(frames, listeners, kind, idle):
     pool = FramePool(24, records(listeners + 1))
     links = Links(pool, counts, listeners + 1)
     stack = Stack()
-    radio = Radio(stack, links, pool, counts, lambda: None)
+    radio = Radio(stack, links, pool, counts, Clock(), lambda: None)
     radio.handle = HANDLE
     forwarder = Forwarder(
         links, pool, DuplicateCache(secret=b"0123456789abcdef"), counts, Clock(), lambda low, high: low

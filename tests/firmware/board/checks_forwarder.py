@@ -205,20 +205,23 @@ def check_a_flood_on_one_link_leaves_room_for_the_others():
     rig = Rig(degree=3, slots=24)
     for _ in range(24):
         rig.hear(rig.frame(), conn=0)
-    rig.hear(rig.frame(), conn=1)
-    assert rig.count("drop_no_slot") == 16
+    assert rig.count("drop_no_slot") == 24 - (24 - rig.pool.reserve)
+    for _ in range(8):
+        rig.hear(rig.frame(), conn=1)
+    assert rig.count("drop_no_slot") == 8 + 2 and len(rig.pool.free) == 2
+    rig.hear(rig.frame(), conn=2)
+    assert rig.count("drop_no_slot") == 10
     # Also while its frames wait for their time or in queues.
     rig.stack.room = 0
     rig.run(200)
     rig.hear(rig.frame(), conn=0)
-    rig.hear(rig.frame(), conn=1)
-    assert rig.count("drop_no_slot") == 17
+    rig.hear(rig.frame(), conn=2)
+    assert rig.count("drop_no_slot") == 11
     rig.stack.room = 1000
     rig.run()
-    assert rig.count("forwarded") == 10
     rig.hear(rig.frame(), conn=0)
     rig.run()
-    assert rig.count("forwarded") == 11
+    assert rig.count("forwarded") == 16 + 6 + 3
     rig.check_books()
 
 
@@ -251,3 +254,30 @@ def check_a_dead_link_gives_its_frames_back():
     rig.run()
     assert rig.links.waiting == 0
     rig.check_books()
+
+
+def check_a_copy_with_a_spoilt_ttl_does_not_keep_the_good_one_out():
+    rig = Rig()
+    value = rig.frame()
+    rig.hear(value[:2] + b"\x00" + value[3:], conn=1)
+    rig.hear(value, conn=0)
+    rig.run()
+    assert rig.count("forwarded") == 1 and rig.count("not_relayed_ttl") == 1
+    rig.check_books()
+
+
+def check_a_listener_never_ends_the_loop():
+    rig = Rig()
+    commands_told = []
+
+    def listen(conn, data, verdict):
+        commands_told.append(conn)
+        raise ValueError
+
+    rig.forwarder.on_frame = listen
+    for _ in range(6):
+        rig.hear(rig.frame())
+    rig.radio._irq(2, (0, 1, b""))
+    rig.links.sweep()
+    rig.run()
+    assert len(commands_told) == 1 and rig.count("forwarded") == 6

@@ -33,7 +33,7 @@ def check_frames_keep_their_order_through_back_pressure():
 
 def check_a_full_queue_drops_the_oldest_of_the_lowest_rank():
     rig = Rig(degree=2)
-    rig.pool.share = rig.pool.count
+    rig.pool.reserve = 0
     rig.stack.room = 0
     _fill(rig, 1, type=0x10)
     _fill(rig, 1, type=0x20)

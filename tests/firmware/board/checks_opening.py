@@ -1,5 +1,6 @@
 from firmware import links as l
 from firmware import opening as o
+from firmware.clock import Clock
 from firmware.dialer import Dialer
 from firmware.links import Links, records
 from firmware.log import Log
@@ -20,9 +21,17 @@ class Stack:
     def __init__(self):
         self.calls = []
         self.advertise_error = 0
+        self.busy = 0  # calls that are refused
+        self.there = True  # what gap_disconnect says
 
     def _note(self, *call):
+        if self.busy:
+            self.busy -= 1
+            raise OSError(16)
         self.calls.append(call)
+
+    def irq(self, handler):
+        pass
 
     def gap_advertise(self, interval, adv_data=None):
         if self.advertise_error:
@@ -37,6 +46,7 @@ class Stack:
 
     def gap_disconnect(self, conn):
         self._note("disconnect", conn)
+        return self.there
 
     def gattc_exchange_mtu(self, conn):
         self._note("mtu", conn)
@@ -62,28 +72,24 @@ class Rig:
         self.stack = Stack()
         pool = FramePool(8, records(4))
         self.links = Links(pool, self.counts, 4)
-        self.radio = Radio(self.stack, self.links, pool, self.counts, lambda: None)
+        self.clock = Clock()
+        self.radio = Radio(self.stack, self.links, pool, self.counts, self.clock, lambda: None)
         self.radio.address = OWN
         self.dialer = self.radio.dialer = Dialer(OWN, lambda low, high: high)
         opener = Opener(
             self.radio, self.links, self.dialer, self.counts, values["phone_slots"], Log(0), SERVICE, CHARACTERISTIC
         )
         self.upkeep = Upkeep(self.radio, self.links, self.dialer, opener, self.counts, values, Log(0), 0)
-        self.now = 0
 
-    # A step of upkeep `ms` from now; returns the calls that it made, but for scanning and advertising.
-    def step(self, ms=0, everything=False):
-        self.now += ms
-        # Links opened by an event have the real clock's time; the checks run on their own.
+    # A step of upkeep `tenths` of a second from now; returns the calls it made, but for scanning and advertising.
+    def step(self, tenths=0, everything=False):
+        self.clock.tenths += tenths
         self.stack.calls = []
-        self.upkeep.step(self.now)
+        self.upkeep.step(self.clock.tenths)
         return [call for call in self.stack.calls if everything or call[0] not in ("scan", "advertise")]
 
     def event(self, number, *data):
         self.radio._irq(number, data)
-        for link in self.links.by_conn.values():
-            if link.phase == o.CONNECTED:
-                link.opened_at = link.heard_at = self.now
 
     def inbound(self, conn, address, kind=0):
         self.event(1, conn, kind, address)
@@ -152,7 +158,7 @@ def check_an_outbound_link_that_hangs_is_given_up_in_time():
     rig = Rig()
     rig.outbound(3, LOWER)
     rig.step()
-    assert rig.step(8000) == []
+    assert rig.step(80) == []
     assert rig.step(1) == [("disconnect", 3)]
 
 
@@ -173,7 +179,7 @@ def check_an_inbound_phone_that_only_listens_is_ready_when_it_had_time_to_subscr
     rig.inbound(0, PHONE, 1)
     rig.step()
     rig.event(21, 0, 517)
-    rig.step(1500)
+    rig.step(15)
     assert rig.state(0) == l.OPENING
     rig.step(1)
     assert rig.state(0) == l.READY
@@ -183,17 +189,17 @@ def check_an_inbound_phone_that_does_not_ask_for_an_mtu_is_asked():
     rig = Rig()
     rig.inbound(0, PHONE, 1)
     rig.step()
-    assert rig.step(1001) == [("mtu", 0)]
-    assert rig.step(1000) == []
+    assert rig.step(11) == [("mtu", 0)]
+    assert rig.step(10) == []
 
 
 def check_a_phone_that_keeps_a_small_mtu_is_served_what_fits():
     rig = Rig()
     rig.inbound(0, PHONE, 1)
     rig.step()
-    rig.step(1001)
+    rig.step(11)
     rig.event(21, 0, 185)
-    rig.step(3000)
+    rig.step(30)
     assert rig.state(0) == l.READY
     rig.step()
     assert rig.links.ready_links[0].room == 182
@@ -238,14 +244,14 @@ def check_other_relays_leave_places_to_phones():
 def check_advertising_comes_back_after_a_connection_and_stops_at_the_limit():
     rig = Rig(dial_max=0)
     assert rig.step(everything=True) == [("advertise",)]
-    assert rig.step(100, everything=True) == []
+    assert rig.step(1, everything=True) == []
     for conn in range(3):
         rig.inbound(conn, bytes((0xC0 + conn,) * 6), 1)
-        assert rig.step(100, everything=True) == [("advertise",)]
+        assert rig.step(1, everything=True) == [("advertise",)]
     rig.inbound(3, PHONE, 1)
-    assert rig.step(100, everything=True) == []
+    assert rig.step(1, everything=True) == []
     rig.event(2, 1, 1, b"")
-    assert rig.step(100, everything=True) == [("advertise",)]
+    assert rig.step(1, everything=True) == [("advertise",)]
 
 
 def check_advertising_that_was_refused_is_tried_again():
@@ -253,15 +259,15 @@ def check_advertising_that_was_refused_is_tried_again():
     rig.stack.advertise_error = 12
     assert rig.step(everything=True) == []
     rig.stack.advertise_error = 0
-    assert rig.step(100, everything=True) == [("advertise",)]
+    assert rig.step(1, everything=True) == [("advertise",)]
 
 
 def check_a_relay_that_is_heard_is_dialled_and_scanning_stops_for_it():
     rig = Rig()
     assert ("scan", 2000) in rig.step(everything=True)
-    rig.dialer.heard(0, LOWER, -50, rig.now)
-    assert rig.step(100, everything=True) == [("scan", None), ("connect", LOWER)]
-    assert rig.step(100, everything=True) == []
+    rig.dialer.heard(0, LOWER, -50, rig.clock.tenths)
+    assert rig.step(1, everything=True) == [("scan", None), ("connect", LOWER)]
+    assert rig.step(1, everything=True) == []
 
 
 def check_a_dial_that_nobody_answers_is_counted_and_backs_off():
@@ -269,9 +275,9 @@ def check_a_dial_that_nobody_answers_is_counted_and_backs_off():
     rig.dialer.heard(0, LOWER, -50, 0)
     rig.step()
     rig.event(8, 65535, 0, LOWER)
-    assert rig.step(100) == []
+    assert rig.step(1) == []
     assert rig.counts[c.DIALS_FAILED] == 1
-    assert rig.step(1999) == []
+    assert rig.step(19) == []
     assert rig.step(1) == [("connect", LOWER)]
 
 
@@ -281,9 +287,9 @@ def check_a_link_that_dies_before_it_is_ready_was_a_failed_dial():
     assert rig.step() == [("connect", LOWER)]
     rig.outbound(3, LOWER)
     rig.event(8, 3, 0, LOWER)
-    assert rig.step(100) == []
+    assert rig.step(1) == []
     assert rig.counts[c.DIALS_FAILED] == 1
-    assert rig.step(1999) == []
+    assert rig.step(19) == []
     assert rig.step(1) == [("connect", LOWER)]
 
 
@@ -293,12 +299,12 @@ def check_after_a_link_was_lost_the_higher_address_dials_first_again():
     rig.inbound(0, HIGHER)
     rig.step()
     rig.event(21, 0, 517)
-    rig.step(1600)
+    rig.step(16)
     assert rig.state(0) == l.READY
     rig.event(2, 0, 0, HIGHER)
-    rig.dialer.heard(0, HIGHER, -50, rig.now)
-    assert rig.step(100) == []
-    assert rig.step(3999) == []
+    rig.dialer.heard(0, HIGHER, -50, rig.clock.tenths)
+    assert rig.step(1) == []
+    assert rig.step(39) == []
     assert rig.step(1) == [("connect", HIGHER)]
 
 
@@ -315,7 +321,7 @@ def check_no_more_links_are_dialled_than_the_setting_says():
     rig.outbound(3, b"\x02" * 6)
     rig.open(3)
     rig.dialer.heard(0, LOWER, -50, 0)
-    assert rig.step(5000, everything=True) == [] or rig.stack.calls == [("advertise",)]
+    assert rig.step(50, everything=True) == [] or rig.stack.calls == [("advertise",)]
 
 
 def check_a_peer_that_takes_nothing_is_dropped_so_that_the_others_go_on():
@@ -323,16 +329,16 @@ def check_a_peer_that_takes_nothing_is_dropped_so_that_the_others_go_on():
     for conn in range(3):
         rig.inbound(conn, bytes((0xC0 + conn,) * 6), 1)
         rig.event(21, conn, 517)
-    rig.step(1600)
+    rig.step(16)
     assert len(rig.links.ready_links) == 3
     for conn in (0, 2):
         rig.links.by_conn[conn].rx_frames += 1
-    rig.step(1000)
+    rig.step(10)
     rig.links.waiting = 3
-    assert rig.step(4000) == []
+    assert rig.step(40) == []
     assert rig.step(1) == [("disconnect", 1)]
     # That was not enough: the next one, and not before its time.
-    assert rig.step(4000) == []
+    assert rig.step(40) == []
     assert rig.step(1) != []
     assert rig.counts[c.LINKS_STALLED] == 2
 
@@ -341,8 +347,109 @@ def check_nobody_is_dropped_while_frames_move():
     rig = Rig(dial_max=0)
     rig.inbound(0, PHONE, 1)
     rig.event(21, 0, 517)
-    rig.step(1600)
+    rig.step(16)
     rig.links.waiting = 3
     for _ in range(20):
         rig.counts[c.TX_FRAMES] += 1
-        assert rig.step(3000) == []
+        assert rig.step(30) == []
+
+
+def check_an_mtu_that_was_exchanged_before_the_connection_was_announced_counts():
+    rig = Rig()
+    rig.event(21, 0, 517)
+    rig.inbound(0, PHONE, 1)
+    rig.step(1)
+    rig.links.by_conn[0].rx_frames = 1
+    rig.step(1)
+    assert rig.state(0) == l.READY
+    rig.event(21, 3, 517)
+    rig.outbound(3, LOWER)
+    assert rig.step(1) == []
+    assert rig.step(1) == [("services", 3)]
+
+
+def check_what_the_stack_refused_is_asked_again():
+    rig = Rig()
+    rig.outbound(3, LOWER)
+    rig.radio.advertising = rig.radio.dialling = True
+    rig.stack.busy = 1
+    assert rig.step(1) == []
+    assert rig.step(1) == [("mtu", 3)]
+
+
+def check_a_connection_without_a_record_is_ended():
+    rig = Rig()
+    for conn in range(7):
+        rig.inbound(conn, bytes((0xC0 + conn,) * 6), 1)
+    assert ("disconnect", 6) in rig.step(1)
+
+
+def check_a_connection_that_failed_before_it_was_announced_brings_advertising_back():
+    rig = Rig(dial_max=0)
+    rig.step(1)
+    rig.event(2, 65535, 0xFF, bytes(6))
+    assert rig.step(1, everything=True) == [("advertise",)]
+    rig.inbound(0, PHONE, 1)
+    rig.event(2, 0, 0xFF, bytes(6))
+    assert rig.links.used() == 1
+
+
+def check_a_dial_whose_end_was_never_told_is_given_up():
+    rig = Rig()
+    rig.dialer.heard(0, LOWER, -50, 0)
+    assert rig.step() == [("connect", LOWER)]
+    assert rig.step(80) == []
+    assert rig.step(1) == [("connect", None)]
+    assert rig.step(1) == []
+    assert rig.counts[c.DIALS_FAILED] == 1 and not rig.radio.dialling
+
+
+def check_a_link_that_the_stack_lost_without_a_word_is_freed():
+    rig = Rig()
+    rig.inbound(0, PHONE, 1)
+    rig.event(21, 0, 517)
+    rig.step(16)
+    rig.links.by_conn[0].broken = True
+    rig.stack.there = False
+    assert rig.step(1) == [("disconnect", 0)]
+    assert rig.links.used() == 0
+
+
+def check_a_peer_with_room_for_no_frame_does_not_keep_its_place():
+    rig = Rig()
+    rig.inbound(0, PHONE, 1)
+    rig.step(1)
+    rig.step(11)
+    assert rig.step(41) == [("disconnect", 0)]
+
+
+def check_a_handler_that_raises_is_told_to_the_loop_and_attached_again():
+    rig = Rig(dial_max=0)
+    rig.radio._irq(1, (1, 2))
+    assert isinstance(rig.radio.error, ValueError)
+    attached = []
+    rig.stack.irq = attached.append
+    rig.step(300)
+    assert len(attached) == 1
+
+
+def check_scanning_goes_on_when_its_last_event_was_lost():
+    rig = Rig()
+    assert ("scan", 2000) in rig.step(everything=True)
+    assert ("scan", 2000) not in rig.step(20, everything=True)
+    assert ("scan", 2000) in rig.step(6, everything=True)
+
+
+def check_a_week_with_all_places_taken_leaves_nothing_stuck():
+    rig = Rig(dial_max=2)
+    for conn in range(4):
+        rig.inbound(conn, bytes((0xC0 + conn,) * 6), 1)
+        rig.event(21, conn, 517)
+    rig.step(16)
+    for _ in range(7):
+        rig.step(24 * 36000)
+    rig.event(2, 1, 1, bytes(6))
+    calls = rig.step(1, everything=True)
+    assert ("advertise",) in calls and ("scan", 2000) in calls
+    rig.dialer.heard(0, LOWER, -50, rig.clock.tenths)
+    assert rig.step(1) == [("connect", LOWER)]

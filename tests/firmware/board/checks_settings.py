@@ -75,6 +75,9 @@ def check_a_power_cut_while_storing_leaves_the_old_settings():
 
 
 def check_a_damaged_file_gives_defaults_and_says_so():
+    with open(PATH, "wb") as f:
+        f.write(b'{"name": "\xff\xfe"}')
+    assert _settings().trouble
     for text in ("", "{", "[1]", "null", '"x"', "\x00" * 100, "x" * 5000):
         _write(text)
         settings = _settings()

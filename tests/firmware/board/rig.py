@@ -44,11 +44,12 @@ class Rig:
         self.pool = FramePool(slots, records(degree))
         self.links = Links(self.pool, self.counts, degree)
         self.stack = Stack()
-        self.radio = Radio(self.stack, self.links, self.pool, self.counts, self.woken)
+        self.clock = Clock()
+        self.radio = Radio(self.stack, self.links, self.pool, self.counts, self.clock, self.woken)
         self.radio.handle = HANDLE
         self.wakes = 0
         self.delays = []
-        self.forwarder = Forwarder(self.links, self.pool, DuplicateCache(), self.counts, Clock(), self.random)
+        self.forwarder = Forwarder(self.links, self.pool, DuplicateCache(), self.counts, self.clock, self.random)
         self.links.sends_with(self.stack, HANDLE)
         self.now = 0
         self.serial = 0
