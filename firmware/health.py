@@ -42,5 +42,7 @@ class Health:
         machine.WDT(timeout=_REPL_S * 1000)
 
 
+# (free, used) bytes; collected first, since garbage is neither.
 def heap():
+    gc.collect()
     return gc.mem_free(), gc.mem_alloc()

@@ -1,8 +1,8 @@
 # The frame pool: every frame is in memory once, in a slot that the queues of all links share by a count of users.
 #
 # Frames arrive in the Bluetooth interrupt handler, which on an ESP32 runs between any two bytecodes of the main loop.
-# So the two meet only in two queues whose operations are single calls: free slots (main gives, handler takes) and
-# received slots (handler gives, main takes). Neither needs a lock, and neither allocates.
+# So slots pass between the two only through queues whose operations are single calls: free slots (main gives, handler
+# takes) and received slots (handler gives, main takes). Each count beside them has one writer. Nothing needs a lock.
 from array import array
 from collections import deque
 
