@@ -16,6 +16,7 @@ from shared_protocol import cobs
 from shared_protocol import console as messages
 
 from .errors import DeviceError, DeviceLost, DeviceTimeout, NotARelay, PortError, RequestRefused
+from .ports import how_to_reset, why_gone
 from .serial_link import SerialLink
 
 Values = dict[str, Any]
@@ -167,7 +168,7 @@ class Console:
             raise DeviceTimeout(
                 f"no answer within {timeout_s:g} s",
                 device=self.port,
-                hint="Press its reset button, or plug it in again",
+                hint=f"{how_to_reset(self.port)} and try again",
             ) from None
         finally:
             self._forget(done)
@@ -242,10 +243,11 @@ class Console:
         self._event_came.set()
 
     def _device_lost(self) -> DeviceLost:
+        reason = "the console was closed" if self._lost is None else self._lost
         return DeviceLost(
-            f"the device has gone ({self._lost or 'the console was closed'})",
+            f"the device has gone ({reason})" if reason else "the device has gone",
             device=self.port,
-            hint="Is it plugged in and powered? `bitrelay devices` lists what there is",
+            hint=why_gone(self.port),
         )
 
     def _no_answer(self, timeout_s: float) -> PortError | NotARelay | DeviceTimeout:
@@ -254,13 +256,13 @@ class Console:
             return DeviceTimeout(
                 f"no answer within {timeout_s:g} s",
                 device=self.port,
-                hint="Is this the right port, and does the relay run? Press its reset button and try again",
+                hint=f"Is this the right port, and does the relay run? {how_to_reset(self.port)} and try again",
             )
         if ">>>" in text or "raw REPL" in text:
             return NotARelay(
                 "MicroPython's prompt answers, the relay's program is not running",
                 device=self.port,
-                hint="Press its reset button",
+                hint=how_to_reset(self.port),
             )
         return NotARelay(
             "something else than a relay answers", device=self.port, hint="`bitrelay devices` lists what there is"

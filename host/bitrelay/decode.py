@@ -32,6 +32,27 @@ from bitrelay.errors import BadData
 MAX_PAYLOAD = 10_485_760
 """Bytes: the larger limit of the two apps, for the payload section and for what it inflates to."""
 
+TYPE_NAMES = {
+    0x01: "announce",
+    0x02: "message",
+    0x03: "leave",
+    0x04: "courier",
+    0x10: "handshake",
+    0x11: "encrypted",
+    0x20: "fragment",
+    0x21: "sync request",
+    0x22: "file",
+    0x23: "board post",
+    0x24: "prekeys",
+    0x25: "group message",
+    0x26: "ping",
+    0x27: "pong",
+    0x28: "Nostr carrier",
+    0x29: "voice",
+    0x2C: "announce 2",
+}
+"""What people call the types of frames."""
+
 MAX_RATIO = 50_000
 """How many times larger than its compressed form a payload may be."""
 _AS_SAID = {"section": "payload"}

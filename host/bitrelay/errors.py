@@ -31,8 +31,10 @@ class ExitCode(IntEnum):
     INTERNAL = 70
     IO_ERROR = 74
     TIMEOUT = 75
+    HUNG_UP = 129
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
+    TERMINATED = 143
 
 
 EXIT_MEANING: dict[ExitCode, str] = {
@@ -45,8 +47,10 @@ EXIT_MEANING: dict[ExitCode, str] = {
     ExitCode.INTERNAL: "a fault in bitrelay itself",
     ExitCode.IO_ERROR: "the port could not be opened, or the device went away",
     ExitCode.TIMEOUT: "the device did not answer in time",
+    ExitCode.HUNG_UP: "ended by SIGHUP (its terminal was closed)",
     ExitCode.INTERRUPTED: "stopped with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone (a closed pipe)",
+    ExitCode.TERMINATED: "ended by SIGTERM (kill)",
 }
 
 

@@ -9,6 +9,7 @@ The file of a lab that was killed names a process that is gone: whoever reads it
 
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -20,6 +21,10 @@ from .errors import NoDevice, PortError
 HOW_TO_GET_ONE = "Plug a relay in with a data cable, or start virtual ones: ./flash.sh --virtual 3 --keep"
 
 _MAX_LAB_FILE = 1 << 20
+
+_LOOPBACK = re.compile(r"rfc2217://(127\.[0-9.]+|localhost|\[::1\])[:/?]", re.IGNORECASE)
+# Of Linux, and of macOS, where terminals are ttys000 and serial ports tty.usbserial-1.
+_PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys)[0-9]+$")
 
 # Adapters and chips found on ESP32 boards, by USB vendor and product id.
 _USB_CHIPS = {
@@ -146,6 +151,25 @@ def choose_port(wanted: str | None) -> str:
         raise NoDevice("no device found", hint=HOW_TO_GET_ONE)
     names = ", ".join(f"{device.port} ({device.name})" for device in devices)
     raise NoDevice(f"{len(devices)} devices found: {names}", hint="Choose one with --port")
+
+
+def is_virtual(port: str) -> bool:
+    """Whether a port is of the kind that a lab makes: a pseudo-terminal, or a URL of this machine."""
+    if port.startswith("rfc2217://"):
+        return _LOOPBACK.match(port) is not None
+    return _PSEUDO_TERMINAL.match(port) is not None
+
+
+def how_to_reset(port: str) -> str:
+    """What the user does to reset the board behind a port, as the beginning of a sentence."""
+    return f"Reset it with `mpremote connect {port} reset`" if is_virtual(port) else "Press its reset button"
+
+
+def why_gone(port: str) -> str:
+    """What the user looks at when the board behind a port has gone."""
+    if is_virtual(port):
+        return "Its lab has ended, or the board was taken out of it. `bitrelay devices` lists what there is"
+    return "Is it plugged in and powered? `bitrelay devices` lists what there is"
 
 
 def _user_id() -> int:

@@ -4,11 +4,13 @@ The wire protocol is pyserial's. Its client polls each answer every 50 ms, negot
 attribute is assigned, and sleeps 300 ms on closing: about 20 times slower than the server answers.
 """
 
+import errno
+import os
 import time
 from typing import Any, cast
 
 from serial import SerialException
-from serial.rfc2217 import Serial, TelnetSubnegotiation
+from serial.rfc2217 import INACTIVE, Serial, TelnetSubnegotiation
 
 _POLL_S = 0.0005
 
@@ -17,9 +19,13 @@ class QuickSubnegotiation(TelnetSubnegotiation):  # type: ignore[misc]
     """One parameter being agreed with the server."""
 
     def wait(self, timeout: float = 3.0) -> None:
-        """Return once the server has confirmed; SerialException if it refuses or timeout seconds pass."""
+        """Return once the server has confirmed; raises as `demand_server`, and SerialException.
+
+        The latter if the server refuses or timeout seconds pass.
+        """
         deadline = time.monotonic() + timeout
         while not self.is_ready():
+            self.connection.demand_server()
             if time.monotonic() > deadline:
                 raise SerialException(f"the server did not answer option {self.name!r}")
             time.sleep(_POLL_S)
@@ -33,9 +39,23 @@ class QuickRfc2217Port(Serial):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._agreed: tuple[Any, ...] | None = None
+        self._hung_up = False
         super().__init__(*args, **kwargs)
 
+    def demand_server(self) -> None:
+        """Raise ConnectionResetError if the server has hung up, as one does that serves somebody else."""
+        if self._hung_up:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    def _telnet_read_loop(self) -> None:
+        super()._telnet_read_loop()
+        self._hung_up = True
+        # Else opening goes on waiting, for 3 s, for options that nobody is there to agree to.
+        for option in cast(list[Any], self._telnet_options):
+            option.active, option.state = False, INACTIVE
+
     def _reconfigure_port(self) -> None:
+        self.demand_server()
         wanted = (self._baudrate, self._bytesize, self._parity, self._stopbits, self._rtscts, self._xonxoff)
         if wanted == self._agreed:
             return

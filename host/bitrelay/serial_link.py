@@ -8,11 +8,14 @@ is ahead of the loop stops reading.
 import asyncio
 import errno
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import DeviceTimeout, NoDevice, PortError
+from .ports import how_to_reset
 
 BAUD_RATE = 115200
 
@@ -21,10 +24,14 @@ _WRITE_TIMEOUT_S = 5.0
 _READ_SIZE = 4096
 _CHUNKS_AHEAD = 64
 _WRITES_AHEAD = 64
+_GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF, errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED}
 
 
 class SerialLink:
-    """An open serial port. Callbacks run in the event loop: on_bytes per chunk read, on_lost once, with the reason."""
+    """An open serial port. Callbacks run in the event loop: on_bytes per chunk read, on_lost once, with the reason.
+
+    The reason is empty if the device went as devices do: unplugged, or its server ended.
+    """
 
     def __init__(self, name: str, port: Any, on_bytes: Callable[[bytes], None], on_lost: Callable[[str], None]) -> None:
         self._name = name
@@ -65,7 +72,7 @@ class SerialLink:
             self._outgoing.put_nowait(data)
         except queue.Full:
             raise DeviceTimeout(
-                "the device takes no data", device=self._name, hint="Press its reset button, or plug it in again"
+                "the device takes no data", device=self._name, hint=f"{how_to_reset(self._name)} and try again"
             ) from None
 
     async def close(self) -> None:
@@ -109,7 +116,7 @@ class SerialLink:
                 chunk = self._port.read(min(self._port.in_waiting or 1, _READ_SIZE))
             except Exception as error:
                 # From a vanished device pyserial lets OSError, TypeError and termios.error through.
-                reason = _reason(error)
+                reason = _why_lost(error)
                 break
             if chunk:
                 while not self._ahead.acquire(timeout=_READ_TIMEOUT_S):
@@ -128,7 +135,7 @@ class SerialLink:
                 self._port.write(data)
             except Exception as error:  # as in _read_all
                 if not self._closing.is_set():
-                    _in_loop(self._loop, self._tell_lost, _reason(error))
+                    _in_loop(self._loop, self._tell_lost, _why_lost(error))
                 return
 
     def _deliver(self, chunk: bytes) -> None:
@@ -176,6 +183,8 @@ def _open_port(name: str) -> Any:
     is_url = "://" in name
     if is_url and not name.startswith("rfc2217://"):
         raise NoDevice("not a kind of port", device=name, hint="Give a serial device or rfc2217://HOST:PORT")
+    if is_url and not _has_port_number(name):
+        raise PortError("the port's number is missing or wrong", device=name, hint="Give rfc2217://HOST:PORT")
     try:
         if is_url:
             from .rfc2217 import QuickRfc2217Port
@@ -190,11 +199,12 @@ def _open_port(name: str) -> Any:
 
 
 def _open_error(name: str, error: Exception) -> NoDevice | PortError:
-    code = getattr(error, "errno", None)
-    cause: BaseException | None = error
-    while code is None and cause is not None:
-        cause = cause.__cause__ or cause.__context__
-        code = getattr(cause, "errno", None)
+    cause: BaseException = error
+    while _code(cause) is None and (cause.__cause__ or cause.__context__):
+        cause = cause.__cause__ or cause.__context__ or cause
+    code = _code(cause)
+    if isinstance(cause, socket.gaierror):
+        return NoDevice("no such host", device=name, hint="Give rfc2217://HOST:PORT")
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return NoDevice("no such port", device=name, hint="`bitrelay devices` lists what there is")
     if code == errno.ECONNREFUSED:
@@ -203,11 +213,36 @@ def _open_error(name: str, error: Exception) -> NoDevice | PortError:
         return PortError(
             "no permission to open it", device=name, hint="On Linux: sudo usermod -aG dialout $USER, then log in again"
         )
-    if code in (errno.EBUSY, errno.EAGAIN):
+    # An RFC 2217 server that is taken hangs up.
+    if code in (errno.EBUSY, errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED):
         return PortError("another program has it open", device=name, hint="Close the other monitor or terminal")
-    if code == errno.ENOTTY:
+    if code in (errno.ENOTTY, errno.EISDIR):
         return PortError("not a serial port", device=name, hint="`bitrelay devices` lists what there is")
-    return PortError(f"cannot open it: {_reason(error)}", device=name)
+    return PortError(f"cannot open it: {_reason(cause if code is not None else error)}", device=name)
+
+
+def _has_port_number(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
+
+
+def _code(error: BaseException) -> int | None:
+    # termios.error is no OSError and keeps its number as its first argument.
+    code = getattr(error, "errno", None)
+    if code is None and error.args and isinstance(error.args[0], int):
+        code = error.args[0]
+    return code
+
+
+def _why_lost(error: Exception) -> str:
+    # pyserial and the kernel have many ways to say that the device is not there any more.
+    code = _code(error)
+    if code is None or code in _GONE:
+        return ""
+    return _reason(error)
 
 
 def _reason(error: BaseException) -> str:

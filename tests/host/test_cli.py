@@ -1,5 +1,6 @@
 """The command line as a script sees it: help, usage, decode, and never a traceback."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from bitrelay.cli.decode import decoded, frame_line
+from bitrelay.cli.output import PipeConsole
+from bitrelay.decode import TYPE_NAMES
 from bitrelay.errors import EXIT_MEANING, ExitCode
+from shared_protocol import frame
 from tests.host.command import DEADLINE_S, FRAME, ask, finish, run, start
 
 DECODED = {
@@ -62,6 +67,25 @@ def test_version() -> None:
     assert run("--version").stdout == "bitrelay 0.1.0\n"
 
 
+@pytest.mark.parametrize("args", [[], ["--help"], ["--version"], ["info", "--help"], ["devices"], ["decode", FRAME]])
+def test_a_closed_pipe_is_141_whatever_is_printed(args: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start(*args, stdout=writer)
+    os.close(writer)
+    _, err = finish(process)
+    assert (process.returncode, err) == (ExitCode.OUTPUT_CLOSED, "")
+
+
+def test_a_console_on_a_closed_pipe_raises_as_print_does() -> None:
+    class ClosedPipe(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        PipeConsole(file=ClosedPipe()).print("hello")
+
+
 # decode
 
 
@@ -78,13 +102,14 @@ def test_decode_prints_the_fields_as_json() -> None:
         "compressed": False,
         "rsr": False,
         "frame_len": 25,
+        "trailing": 0,
     }
 
 
 def whole(vector: dict[str, Any]) -> str:
     """The hex of a vector; that of long ones is filled up with one byte."""
     fill = vector.get("fill", {"byte": "", "count": 0})
-    return str(vector["hex"]) + fill["byte"] * int(fill["count"])
+    return str(vector["hex"]) + str(fill["byte"]) * int(fill["count"])
 
 
 def test_decode_agrees_with_every_packet_vector() -> None:
@@ -104,7 +129,49 @@ def test_decode_shows_the_fields_to_people() -> None:
     done = run("decode", FRAME)
     assert done.returncode == 0
     assert "1011121314151617" in done.stdout
-    assert "0x02" in done.stdout
+    assert "0x02 message" in done.stdout
+
+
+def message(text: bytes, time_ms: int = 1_700_000_000_000) -> str:
+    """The hex of a public message."""
+    return frame.encode(frame.TYPE_MESSAGE, 7, time_ms, bytes(8), text).hex()
+
+
+def test_decode_shows_time_and_text_and_lets_nothing_of_it_act_on_the_terminal() -> None:
+    done = run("decode", message("Grüße\x1b[2J\n\u202e".encode() + b"\xff"))
+    assert "1700000000000 (2023-11-14 22:13:20 UTC)" in done.stdout
+    assert r"Grüße\x1b[2J\n\u202e\xff" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_frame_on_one_line_has_type_time_and_text() -> None:
+    line = frame_line(decoded(bytes.fromhex(message(b"hi \x07") + "0000")))
+    assert line.startswith("0x02 message, 2023-11-14 22:13:20 UTC, TTL 7, from 0000000000000000, 4 bytes")
+    assert line.endswith(r', 2 bytes of padding: "hi \x07"')
+
+
+def test_every_type_has_a_name() -> None:
+    assert TYPE_NAMES.keys() == {number for name, number in vars(frame).items() if name.startswith("TYPE_")}
+
+
+def test_decode_tells_the_bytes_behind_a_frame() -> None:
+    assert ask("decode", FRAME + "00" * 231)["trailing"] == 231
+    assert "231 bytes of padding" in run("decode", FRAME + "00" * 231).stdout
+
+
+def test_decode_puts_a_blank_line_between_frames_and_failures_with_their_lines_on_stderr() -> None:
+    done = run("decode", "-", given=f"{FRAME}\n\n0102\n{FRAME}\n012\n")
+    assert done.stdout.split("\n\n") == [run("decode", FRAME).stdout.rstrip("\n"), run("decode", FRAME).stdout]
+    assert done.stderr.splitlines() == [
+        "bitrelay: line 3: not a frame: shorter than a header: 2 bytes",
+        "bitrelay: line 5: not a frame: the text has an odd number of hex digits, 3",
+    ]
+
+
+def test_decode_fails_in_json_as_every_command_does() -> None:
+    failure = {"error": "shorter than a header: 1 bytes", "device": None, "hint": None, "exit_code": 65}
+    assert json.loads(run("decode", "--json", "01").stdout) == failure
+    assert json.loads(run("decode", "--json", "-", given="\n01").stdout) == failure | {"line": 2}
 
 
 @pytest.mark.parametrize("hexes", ["", "01", "zz", "ff" * 30, FRAME[:-2], "-5"])
@@ -154,6 +221,7 @@ def test_wrong_usage_is_2(args: list[str]) -> None:
         (["links", "--port", "/dev/null"], ExitCode.IO_ERROR),
         (["send", "--hex", "00"], ExitCode.BAD_DATA),
         (["send", "--text", "x" * 600], ExitCode.BAD_DATA),
+        (["send", "--text", "x" * 100_000], ExitCode.BAD_DATA),
         (["send", "--text", "a", "--sender", "xyz"], ExitCode.BAD_DATA),
     ],
 )

@@ -1,8 +1,11 @@
 """The commands that talk to a relay: what they print, how they end, and what ends them."""
 
 import json
+import os
 import signal
 import threading
+
+import pytest
 
 from bitrelay.counters import NAMES
 from bitrelay.errors import ExitCode
@@ -31,7 +34,7 @@ def test_info_of_something_else_is_69(relay: FakeRelay, pty_relay: PtyRelay) -> 
     relay.answers[messages.INFO] = lambda relay, i, values: relay.send(b"\r\n>>> ")
     done = run("info", "--port", pty_relay.port, "--timeout", "1")
     assert done.returncode == ExitCode.DEVICE_FAILED
-    assert "Press its reset button" in done.stderr
+    assert f"`mpremote connect {pty_relay.port} reset`" in done.stderr
 
 
 def test_info_of_a_dead_device_is_75(relay: FakeRelay, pty_relay: PtyRelay) -> None:
@@ -220,6 +223,34 @@ def test_a_closed_pipe_ends_listen_quietly(relay: FakeRelay, pty_relay: PtyRelay
     process.stderr.close()
 
 
+@pytest.mark.parametrize(("command", "said"), [("listen", "listening on relay-1"), ("log", "the log of relay-1")])
+def test_a_terminal_is_told_what_is_waited_for(relay: FakeRelay, pty_relay: PtyRelay, command: str, said: str) -> None:
+    relay.answers[messages.LISTEN] = lambda relay, i, values: relay.reply(messages.LISTEN, i, values)
+    relay.answers[messages.LOG] = lambda relay, i, values: relay.reply(messages.LOG, i, values)
+    ours, theirs = os.openpty()
+    process = start(command, "--port", pty_relay.port, stderr=theirs)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as terminal:
+        line = terminal.readline()
+        process.send_signal(signal.SIGINT)
+        finish(process)
+    assert line.decode().strip() == f"bitrelay: {said}; Ctrl-C ends it"
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, ExitCode.HUNG_UP), (signal.SIGTERM, ExitCode.TERMINATED)])
+def test_a_signal_ends_listen_with_what_a_shell_shows_for_it(
+    relay: FakeRelay, pty_relay: PtyRelay, number: signal.Signals, code: ExitCode
+) -> None:
+    relay.answers[messages.LISTEN] = send_frames
+    process = start("listen", "--port", pty_relay.port, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    finish(process)
+    assert 128 - process.returncode == code
+
+
 def test_a_device_that_vanishes_ends_listen_with_74(relay: FakeRelay, pty_relay: PtyRelay) -> None:
     def vanish(relay: FakeRelay, request_id: int, values: Values) -> None:
         send_frames(relay, request_id, values)
@@ -228,4 +259,4 @@ def test_a_device_that_vanishes_ends_listen_with_74(relay: FakeRelay, pty_relay:
     relay.answers[messages.LISTEN] = vanish
     done = run("listen", "--port", pty_relay.port)
     assert done.returncode == ExitCode.IO_ERROR
-    assert "the device has gone" in done.stderr
+    assert "the device has gone. Its lab has ended" in done.stderr

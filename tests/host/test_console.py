@@ -17,6 +17,8 @@ from bitrelay.errors import (
     PortError,
     RequestRefused,
 )
+from bitrelay.lab.rfc2217 import ModemLines, Rfc2217Server
+from bitrelay.serial_link import SerialLink
 from shared_protocol import cobs
 from shared_protocol import console as messages
 from tests.host.fake_relay import INFO, FakeRelay, PtyRelay, Rfc2217Relay, Values
@@ -188,6 +190,8 @@ async def test_a_device_that_vanishes_ends_the_request_at_once(relay: FakeRelay,
         with pytest.raises(DeviceLost) as lost:
             await console.request(messages.STATS, timeout_s=10)
         assert lost.value.device == served.port
+        assert lost.value.what == "the device has gone"
+        assert str(lost.value.hint).startswith("Its lab has ended")
         with pytest.raises(DeviceLost):
             await console.request(messages.STATS)
         with pytest.raises(DeviceLost):
@@ -274,6 +278,33 @@ async def test_a_port_in_use_is_busy(pty_relay: PtyRelay) -> None:
     async with await Console.open(pty_relay.port):
         with pytest.raises(PortError, match="another program has it open"):
             await Console.open(pty_relay.port)
+
+
+async def test_an_rfc2217_port_in_use_is_busy() -> None:
+    server = Rfc2217Server(ModemLines(lambda: None, lambda boot: None), lambda data: None)
+    port = await server.open()
+    link = await SerialLink.open(port, lambda data: None, lambda reason: None, 5)
+    try:
+        with pytest.raises(PortError, match="another program has it open"):
+            await Console.open(port)
+    finally:
+        await link.close()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        ("rfc2217://foo", "number is missing"),
+        ("rfc2217://foo:port", "number is missing"),
+        ("rfc2217://foo:99999", "number is missing"),
+        ("/dev/null", "not a serial port"),
+        ("/dev", "not a serial port"),
+    ],
+)
+async def test_what_is_no_port_is_told_in_plain_words(port: str, words: str) -> None:
+    with pytest.raises(PortError, match=words):
+        await Console.open(port)
 
 
 async def test_values_that_do_not_fit_are_refused_before_they_are_sent(relay: FakeRelay, pty_relay: PtyRelay) -> None:

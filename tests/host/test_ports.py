@@ -133,3 +133,24 @@ def test_a_name_that_two_boards_have_is_no_choice() -> None:
     ports.advertise([BoardPort("relay-1", "/dev/pts/1", ""), BoardPort("relay-1", "/dev/pts/2", "")])
     with pytest.raises(NoDevice, match="/dev/pts/1, /dev/pts/2"):
         ports.choose_port("relay-1")
+
+
+@pytest.mark.parametrize(
+    ("port", "virtual"),
+    [
+        ("/dev/pts/7", True),
+        ("/dev/ttys004", True),
+        ("rfc2217://127.0.0.1:40001", True),
+        ("rfc2217://localhost:40001", True),
+        ("rfc2217://[::1]:40001", True),
+        ("rfc2217://192.168.1.7:4000", False),
+        ("/dev/ttyUSB0", False),
+        ("/dev/ttyS0", False),
+        ("/dev/cu.usbserial-1", False),
+        ("COM3", False),
+    ],
+)
+def test_hints_are_for_the_kind_of_board(port: str, virtual: bool) -> None:
+    assert ports.is_virtual(port) is virtual
+    assert ("mpremote" in ports.how_to_reset(port)) is virtual
+    assert ("plugged in" in ports.why_gone(port)) is not virtual

@@ -164,6 +164,12 @@ def test_summary_names_what_went_wrong(change: dict[str, object], says: str) -> 
     assert says in summary(replace(GOOD, **change))  # type: ignore[arg-type]
 
 
+def test_summary_says_from_when_the_relays_counted() -> None:
+    *_, since, relay = summary(GOOD).splitlines()
+    assert since.startswith("Counted from the first frame on")
+    assert relay == "relay1: 200 frames forwarded, 0 dropped."
+
+
 def test_picture_shows_chain_and_counters() -> None:
     console = Console(file=io.StringIO(), width=100)
     with console.capture() as capture:
@@ -176,7 +182,7 @@ def test_picture_shows_chain_and_counters() -> None:
 
 def test_without_a_terminal_there_are_few_plain_lines() -> None:
     stream = io.StringIO()
-    with DemoView(stream) as view:
+    with DemoView(Console(file=stream)) as view:
         for tenth in range(60):
             view.show(replace(PICTURE, seconds=tenth / 10))
     assert stream.getvalue().count("\n") == 3
@@ -237,6 +243,36 @@ def test_boards_do_not_outlive_a_lab_that_is_killed(command: Callable[..., Comma
     assert are_gone(pids)
 
 
+async def test_failing_to_draw_ends_the_demo() -> None:
+    def show(picture: Picture) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await run_demo(1, 100_000, on_progress=show)
+
+
+def test_reader_that_goes_ends_the_demo_quietly(command: Callable[..., Command]) -> None:
+    demo = command("lab", "demo", "--boards", "1", "--frames", "20000")
+    assert demo.process.stdout and demo.process.stderr
+    demo.process.stdout.readline()
+    demo.process.stdout.close()
+    assert demo.process.stderr.read() == ""
+    assert demo.process.wait(DEADLINE_S) == 141
+    assert demo.left_behind() == []
+
+
+def test_board_that_dies_is_told(command: Callable[..., Command]) -> None:
+    demo = command("lab", "demo", "--boards", "1", "--frames", "6", "--keep", "--json")
+    demo.read_until("rfc2217")
+    (pid,) = demo.boards()
+    os.kill(pid, signal.SIGKILL)
+    told = json.loads(demo.read_until("restarted").splitlines()[-1])
+    why = "restarted by itself: its interpreter was killed by SIGKILL"
+    assert told == {"event": "restarted", "node": "relay1", "what": why}
+    _, error = demo.end(signal.SIGINT)
+    assert f"relay1: {why}" in error
+
+
 def test_scenario_with_a_mistake_ends_with_its_line_and_65(command: Callable[..., Command], tmp_path: Path) -> None:
     scenario = tmp_path / "wrong.toml"
     scenario.write_text('[[board]]\nname = "relay1"\npositon = [0, 0]\n')
@@ -260,4 +296,19 @@ def test_scenario_is_played_and_reported(command: Callable[..., Command], tmp_pa
     boards, report = (json.loads(line) for line in output.splitlines())
     assert boards[0]["name"] == "relay1"
     assert (report["sent"], report["delivered"]) == (5, 5)
+    assert report["latency_ms"].keys() == {"p50", "p95"}
     assert up.left_behind() == []
+
+
+def test_faults_are_told_as_they_happen(command: Callable[..., Command], tmp_path: Path) -> None:
+    scenario = tmp_path / "one.toml"
+    scenario.write_text(
+        '[[board]]\nname = "relay1"\n[[fault]]\nat = 0.1\nkind = "kill"\nnode = "relay1"\n'
+        '[[fault]]\nat = 1\nkind = "loss"\nloss = 0.5\n'
+    )
+    up = command("lab", "up", str(scenario), "--once")
+    output, error = up.end()
+    assert up.process.returncode == 0, error
+    assert "Playing, for about 1 s." in output
+    assert "Ctrl-C" not in output
+    assert error.splitlines() == ["bitrelay: relay1: switched off", "bitrelay: 50% of advertisements are lost"]

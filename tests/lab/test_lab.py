@@ -133,9 +133,12 @@ async def test_what_keeps_it_from_being_ready_is_told() -> None:
             await lab.ready(0.1)
 
 
-@pytest.mark.parametrize("interpreter", ["/bin/true", "/nonexistent"])
-async def test_other_interpreter_that_is_none(own_directories: Path, interpreter: str) -> None:
-    with pytest.raises(BadData, match="not a MicroPython interpreter"):
+@pytest.mark.parametrize(
+    ("interpreter", "says"),
+    [("/bin/true", "not a MicroPython interpreter"), ("/nonexistent", "/nonexistent: no such file")],
+)
+async def test_other_interpreter_that_is_none(own_directories: Path, interpreter: str, says: str) -> None:
+    with pytest.raises(BadData, match=says):
         async with Lab(ONE, micropython=Path(interpreter)):
             pass
     assert left_behind(own_directories) == []

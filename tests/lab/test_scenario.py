@@ -10,6 +10,7 @@ from bitrelay.lab.reach import hops, neighbors
 from bitrelay.lab.scenario import Edge, Fault, FaultKind, Scenario
 from bitrelay.lab.scenario_file import find_scenario, load_scenario
 from bitrelay.lab.toml_source import ScenarioError
+from bitrelay.lab.traffic import Flow
 
 GOOD = """\
 title = "all there is"
@@ -98,6 +99,11 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("esp32_generic_c3", "esp8266", 8, "no board 'esp8266' in .*esp32_generic, "),
         ('heap = "160k"', "heap = 160", 9, "heap must be a size"),
         ("settings = { dial_max = 1", "settings = { dial_max = [1]", 10, "settings must be a table"),
+        ("dial_max = 1", "dial_mox = 1", 10, "no setting 'dial_mox' in .*Did you mean 'dial_max'?"),
+        ("dial_max = 1", "dial_max = 9", 10, "setting dial_max must be a whole number from 0 to 8, not 9"),
+        ("dial_max = 1", "dial_max = true", 10, "setting dial_max must be a whole number"),
+        ("dial_max = 1", 'dial_max = "1"', 10, "setting dial_max must be a whole number"),
+        ("dial_max = 1", 'name = ""', 10, "setting name must be text of 1 to 29 bytes"),
         ('"android"', '"nokia"', 14, "platform must be one of ios, android"),
         ("announce = false", "announce = 0", 15, "announce must be true or false"),
         ('name = "bob"', 'name = "alice"', 19, "a second node named 'alice'"),
@@ -159,6 +165,21 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["line3", "star", "walk"])
 def test_scenarios_that_come_along_can_be_read(name: str) -> None:
     assert isinstance(load_scenario(find_scenario(name)), Scenario)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "faults", "seconds"),
+    [
+        ((), (), 0.0),
+        ((Flow("a", ("b",), count=10, rate=2.0),), (), 5.0),
+        ((Flow("a", ("b",), count=10, rate=2.0),), (Fault(4.0, FaultKind.MOVE, "b", over=3.0),), 7.0),
+        ((Flow("a", ("b",), count=10),), (Fault(4.0, FaultKind.KILL, "b"),), None),
+    ],
+)
+def test_how_long_it_lasts_is_known_unless_frames_decide(
+    traffic: tuple[Flow, ...], faults: tuple[Fault, ...], seconds: float | None
+) -> None:
+    assert Scenario(traffic=traffic, faults=faults).seconds() == seconds
 
 
 def test_unknown_scenario_names_the_known_ones() -> None:

@@ -59,6 +59,9 @@ def run() -> int:
     try:
         app()
     except SystemExit as end:
+        # What rich and typer make of a closed pipe while they print a help text is status 1.
+        if isinstance(end.__context__, BrokenPipeError):
+            return ExitCode.OUTPUT_CLOSED
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except Exception as error:
         if os.environ.get("BITRELAY_TRACEBACK"):

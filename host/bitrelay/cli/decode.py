@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Iterator
+from string import hexdigits
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import BadData, ExitCode
 from .options import JsonFlag
-from .output import Output, reporting
+from .output import Output, printable, reporting, utc
 
 # The longest payload that an app takes has 10 MiB; in hex, with the rest of the frame and room for spaces.
 _MAX_LINE = 32 << 20
+_MESSAGE = 0x02
 
 
 def decode(
@@ -20,36 +22,48 @@ def decode(
 ) -> None:
     """Show the fields of a frame. A frame that is not valid ends with exit code 65."""
     with reporting(json) as out:
-        valid = True
-        for text in _input_lines() if frame == "-" else [frame]:
-            valid &= _show(out, text)
+        valid, shown = True, 0
+        for number, text in _input_lines() if frame == "-" else [(None, frame)]:
+            fields = _fields(text)
+            if "error" in fields:
+                valid = False
+                _show_failure(out, fields, number)
+            else:
+                _show_frame(out, fields, first=shown == 0)
+                shown += 1
         if not valid:
             raise typer.Exit(ExitCode.BAD_DATA)
 
 
 def hex_bytes(text: str, name: str) -> bytes:
     """The bytes of hex digits; spaces and colons between them are ignored. Raises BadData, with the input's name."""
-    try:
-        return bytes.fromhex("".join(text.replace(":", " ").split()))
-    except ValueError:
-        raise BadData(f"{name} is not a string of hex digits") from None
+    digits = "".join(text.replace(":", " ").split())
+    if any(digit not in hexdigits for digit in digits):
+        raise BadData(f"{name} is not a string of hex digits")
+    if len(digits) % 2:
+        raise BadData(f"{name} has an odd number of hex digits, {len(digits)}")
+    return bytes.fromhex(digits)
 
 
 def decoded(frame: bytes) -> dict[str, Any]:
-    """The fields of a frame under the names of bitrelay.decode, or `error` with the reason alone."""
+    """The fields of a frame under the names of bitrelay.decode, or `error` with the reason alone.
+
+    `trailing` is the number of bytes behind the frame, which apps add to hide its length.
+    """
     from ..decode import decode as decode_frame
 
     try:
-        return decode_frame(frame)
+        fields = decode_frame(frame)
     except BadData as error:
         return {"error": error.what}
+    return fields | {"trailing": len(frame) - fields["frame_len"]}
 
 
 def frame_line(fields: dict[str, Any]) -> str:
     """A decoded frame on one line."""
     if "error" in fields:
         return f"not a frame: {fields['error']}"
-    parts = [f"type 0x{fields['type']:02x}", f"TTL {fields['ttl']}", f"from {fields['sender']}"]
+    parts = [_type(fields["type"]), _sent(fields["timestamp"]), f"TTL {fields['ttl']}", f"from {fields['sender']}"]
     if fields.get("recipient"):
         parts.append(f"to {fields['recipient']}")
     if fields.get("route"):
@@ -57,17 +71,38 @@ def frame_line(fields: dict[str, Any]) -> str:
     parts.append(f"{fields['payload_len']} bytes")
     if fields.get("signature"):
         parts.append("signed")
-    return ", ".join(parts)
+    if fields["trailing"]:
+        parts.append(f"{fields['trailing']} bytes of padding")
+    text = _text(fields)
+    return ", ".join(parts) + (f': "{text}"' if text is not None else "")
 
 
-def _input_lines() -> Iterator[str]:
+def _type(number: int) -> str:
+    from ..decode import TYPE_NAMES
+
+    return f"0x{number:02x} {TYPE_NAMES.get(number, 'of unknown type')}"
+
+
+def _sent(timestamp: int) -> str:
+    return utc(timestamp) or f"timestamp {timestamp}"
+
+
+def _text(fields: dict[str, Any]) -> str | None:
+    # It comes from strangers: nothing in it may reach the terminal as more than text.
+    if fields["type"] != _MESSAGE:
+        return None
+    return printable(bytes.fromhex(fields["payload"]).decode(errors="backslashreplace"))
+
+
+def _input_lines() -> Iterator[tuple[int, str]]:
     if sys.stdin is None:
         raise BadData("there is no input to read from")
-    empty = True
+    empty, number = True, 0
     while line := _read_line():
+        number += 1
         if line.strip():
             empty = False
-            yield line
+            yield number, line
     if empty:
         raise BadData("the input is empty")
 
@@ -82,25 +117,43 @@ def _read_line() -> str:
     return line
 
 
-def _show(out: Output, text: str) -> bool:
+def _fields(text: str) -> dict[str, Any]:
     try:
-        fields = decoded(hex_bytes(text, "the frame"))
+        return decoded(hex_bytes(text, "the text"))
     except BadData as error:
-        fields = {"error": error.what}
+        return {"error": error.what}
+
+
+def _show_failure(out: Output, fields: dict[str, Any], line: int | None) -> None:
+    where = {} if line is None else {"line": line}
+    told = f"not a frame: {fields['error']}"
+    out.failure(told if line is None else f"line {line}: {told}", ExitCode.BAD_DATA, fields | where)
+
+
+def _show_frame(out: Output, fields: dict[str, Any], first: bool) -> None:
     if out.as_json:
         out.record(fields)
-    elif "error" in fields:
-        out.line(f"not a frame: {fields['error']}")
-    else:
-        out.table(("", ""), [(name, _shown(name, value)) for name, value in fields.items()])
-    return "error" not in fields
+        return
+    if not first:
+        out.line("")
+    rows = [(name, _shown(name, value)) for name, value in fields.items() if name != "trailing" or value]
+    text = _text(fields)
+    if text is not None:
+        rows.append(("text", text))
+    out.table(("", ""), rows)
 
 
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "none"
-    if name in ("type", "flags") and isinstance(value, int):
+    if name == "type":
+        return _type(value)
+    if name == "flags":
         return f"0x{value:02x}"
+    if name == "timestamp":
+        return f"{value} ({utc(value) or 'no date'})"
+    if name == "trailing":
+        return f"{value} bytes of padding behind the frame"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

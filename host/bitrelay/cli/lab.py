@@ -1,7 +1,7 @@
 """`bitrelay lab`: virtual relays and phones, to try things without hardware."""
 
 from collections.abc import Coroutine
-from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -9,17 +9,20 @@ import typer
 
 from ..errors import BrokenInstallation, ExitCode
 from .options import JsonFlag
-from .output import Output, reporting
+from .output import Output, PipeConsole, duration, reporting
 
 if TYPE_CHECKING:
     from ..lab.demo import DemoResult
+    from ..lab.event import Event
     from ..lab.lab import Lab
+    from ..lab.scenario import Scenario
 
 Result = TypeVar("Result")
 
 app = typer.Typer(help="Virtual relays and phones, to try things without hardware.", no_args_is_help=True)
 
 _GO_ON = "Go on: add --keep, then try bitrelay devices, info, stats, links, listen in another terminal."
+_PROGRESS_EVERY_S = 2.0
 
 MicropythonOption = Annotated[
     Path | None,
@@ -63,7 +66,7 @@ def demo(
         from ..lab.demo import run_demo
         from ..lab.demo_view import DemoView, summary
 
-        with DemoView(sys.stderr if json else sys.stdout) as view:
+        with DemoView(PipeConsole(file=sys.stderr if json else sys.stdout)) as view:
 
             async def while_up(result: "DemoResult", lab: "Lab") -> None:
                 view.close()
@@ -72,7 +75,8 @@ def demo(
                     out.line(_GO_ON)
                 if keep:
                     _show_ports(out, lab)
-                    await _for_ever()
+                    _say(out, "Ctrl-C ends the lab.")
+                    await _tell_events(out, lab)
 
             result = _run(run_demo(boards, frames, micropython=micropython, on_progress=view.show, while_up=while_up))
         if not result.passed:
@@ -95,24 +99,33 @@ def up(
         _demand_lab()
         from ..lab.lab import Lab
         from ..lab.scenario_file import find_scenario, load_scenario
+        from ..lab.waiting import alongside
 
         loaded = load_scenario(find_scenario(scenario))
+
+        async def play_and_stay(lab: Lab) -> None:
+            if loaded.traffic or loaded.faults:
+                _say(out, _how_long(loaded))
+                report = await alongside(lab.play(), _tell_progress(out, lab))
+                while not lab.events.empty():
+                    _tell_event(out, lab.events.get_nowait())
+                if json:
+                    out.record(report.as_json())
+                else:
+                    out.line(
+                        f"{report.delivered} of {report.sent} frames arrived, {report.duplicates} more than once, "
+                        f"{report.altered} altered."
+                    )
+            if not once:
+                await _for_ever()
 
         async def play() -> None:
             async with Lab(loaded, micropython=micropython) as lab:
                 await lab.ready()
                 _show_ports(out, lab)
-                if loaded.traffic or loaded.faults:
-                    report = await lab.play()
-                    if json:
-                        out.record(asdict(report))
-                    else:
-                        out.line(
-                            f"{report.delivered} of {report.sent} frames arrived, {report.duplicates} more than once, "
-                            f"{report.altered} altered."
-                        )
                 if not once:
-                    await _for_ever()
+                    _say(out, "Ctrl-C ends the lab.")
+                await alongside(play_and_stay(lab), _tell_events(out, lab))
 
         _run(play())
 
@@ -133,8 +146,45 @@ def _show_ports(out: Output, lab: "Lab") -> None:
     first = next(iter(lab.boards.values()), None)
     if first:
         out.line(f"Try in another terminal: bitrelay info -p {first.name}    bitrelay listen -p {first.name}")
-        out.line(f"The prompt of MicroPython: mpremote connect {first.port}")
-    out.line("Ctrl-C ends the lab.")
+        get = "" if find_spec("mpremote") else "    (pip install mpremote)"
+        out.line(f"The prompt of MicroPython: mpremote connect {first.port}{get}")
+        out.line(f"A board that has stopped goes on with: mpremote connect {first.port} reset")
+
+
+def _say(out: Output, text: str) -> None:
+    if not out.as_json:
+        out.line(text)
+
+
+def _how_long(scenario: "Scenario") -> str:
+    seconds = scenario.seconds()
+    if seconds is not None:
+        return f"Playing, for about {duration(seconds)}."
+    faults = max((fault.at + fault.over for fault in scenario.faults), default=0.0)
+    at_least = f", for at least {duration(faults)}" if faults else ""
+    return f"Playing{at_least}: it lasts until the frames have arrived."
+
+
+async def _tell_events(out: Output, lab: "Lab") -> None:
+    while True:
+        _tell_event(out, await lab.events.get())
+
+
+def _tell_event(out: Output, event: "Event") -> None:
+    out.note(str(event))
+    if out.as_json:
+        out.record(event.as_json())
+
+
+async def _tell_progress(out: Output, lab: "Lab") -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while True:
+        await asyncio.sleep(_PROGRESS_EVERY_S)
+        report = lab.ledger.report()
+        out.remark(f"{duration(loop.time() - start)}: {report.delivered} of {report.sent} frames sent so far arrived")
 
 
 def _demand_lab() -> None:

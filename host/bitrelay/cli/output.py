@@ -3,15 +3,28 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from ..errors import BitrelayError, ExitCode, OutputClosed
 
 Values = dict[str, Any]
+
+
+class PipeConsole(Console):
+    """rich's console for output that may be a pipe: raises BrokenPipeError when the reader has gone, as print does.
+
+    rich itself ends the process with status 1, which here says that a check failed.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Let the error that is being handled go on to `reporting`, which knows its exit code."""
+        raise
 
 
 class Output:
@@ -33,9 +46,22 @@ class Output:
         if sys.stderr is not None:
             print(printable(f"bitrelay: {text}"), file=sys.stderr)
 
+    def remark(self, text: str) -> None:
+        """Write a note that only somebody who looks on wants: nothing unless stderr is a terminal."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            self.note(text)
+
+    def failure(self, told: str, code: ExitCode, values: Values) -> None:
+        """Write a note of what failed and, if as_json, an object with the keys that every failure has.
+
+        values: `error`, and of `device`, `hint` and others what is known.
+        """
+        self.note(told)
+        if self.as_json:
+            self.record({"error": None, "device": None, "hint": None, "exit_code": int(code)} | values)
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
         """Write a table with a heading for each column; columns may be empty strings for a list of names and values."""
-        from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
@@ -43,7 +69,7 @@ class Output:
         for row in rows:
             table.add_row(*[Text(printable(cell)) for cell in row])
         # A pipe has no width: what is cut there is lost.
-        console = Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200)
+        console = PipeConsole(width=None if sys.stdout is not None and sys.stdout.isatty() else 200)
         with console.capture() as capture:
             console.print(table)
         self._write("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
@@ -111,15 +137,20 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def _fail(out: Output, what: str, device: str | None, hint: str | None, code: int) -> None:
+def utc(time_ms: int) -> str | None:
+    """Unix milliseconds as a date and time; None for what no clock of today shows (0, or from 2109 on)."""
+    if not 0 < time_ms < 1 << 42:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_ms / 1000))
+
+
+def _fail(out: Output, what: str, device: str | None, hint: str | None, code: ExitCode) -> None:
     where = f"{device}: " if device else ""
     then = f". {hint}" if hint else ""
-    out.note(f"{where}{what}{then}")
-    if out.as_json:
-        try:
-            out.record({"error": what, "device": device, "hint": hint, "exit_code": int(code)})
-        except OSError:
-            pass  # the output is what failed
+    try:
+        out.failure(f"{where}{what}{then}", code, {"error": what, "device": device, "hint": hint})
+    except OSError:
+        pass  # the output is what failed
 
 
 def _drop_stdout() -> None:

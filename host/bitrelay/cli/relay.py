@@ -9,7 +9,7 @@ import typer
 from ..errors import BadData, CheckFailed
 from .decode import hex_bytes
 from .options import JsonFlag, PortOption, TimeoutOption, with_console
-from .output import Output, Values, duration, plain, reporting
+from .output import Output, Values, duration, plain, reporting, utc
 
 if TYPE_CHECKING:
     from ..console import Console
@@ -132,14 +132,20 @@ def _frame_to_send(text: str | None, hex_frame: str | None, sender: str | None) 
         payload = text.encode()
     except UnicodeEncodeError:
         raise BadData("--text is not valid UTF-8") from None
+    rest = frame.encode(frame.TYPE_MESSAGE, frame.MAX_TTL, now_ms, sender_id, b"")
+    _demand_one_value(len(rest) + len(payload))
     return _whole_frame(frame.encode(frame.TYPE_MESSAGE, frame.MAX_TTL, now_ms, sender_id, payload))
+
+
+def _demand_one_value(size: int) -> None:
+    if size > _MAX_VALUE:
+        raise BadData(f"a frame of {size} bytes; one Bluetooth value holds {_MAX_VALUE}", hint="Shorten it")
 
 
 def _whole_frame(data: bytes) -> bytes:
     from shared_protocol import frame
 
-    if len(data) > _MAX_VALUE:
-        raise BadData(f"a frame of {len(data)} bytes; one Bluetooth value holds {_MAX_VALUE}", hint="Shorten it")
+    _demand_one_value(len(data))
     header = frame.Header()
     length = header.parse(data, len(data))
     if length < 0:
@@ -173,7 +179,7 @@ def _info_rows(relay: Values) -> list[tuple[str, str]]:
         ("heap", _heap(relay)),
         ("up", duration(relay["uptime_s"]) if "uptime_s" in relay else None),
         ("last start", relay.get("reset_cause")),
-        ("clock", _utc(relay.get("time_ms") or 0)),
+        ("clock", utc(relay.get("time_ms") or 0) or "not set"),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
 
@@ -182,12 +188,6 @@ def _heap(values: Values) -> str | None:
     if "heap_used" not in values or "heap_free" not in values:
         return None
     return f"{values['heap_used'] / 1024:.0f} KiB used, {values['heap_free'] / 1024:.0f} KiB free"
-
-
-def _utc(time_ms: int) -> str:
-    if not 0 < time_ms < 1 << 42:
-        return "not set"
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_ms / 1000))
 
 
 def _stats_rows(answer: Values) -> list[tuple[str, str]]:

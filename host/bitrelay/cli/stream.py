@@ -31,9 +31,11 @@ Show = Callable[[Output, Values], None]
 class Stream:
     """What a relay is asked to send, how it is shown, and when it is enough.
 
-    request: LISTEN or LOG; wanted: its values; shown: by kind of event; counted: the kind that `count` is about.
+    title: what is shown, in a few words; request: LISTEN or LOG; wanted: its values; shown: by kind of event;
+    counted: the kind that `count` is about.
     """
 
+    title: str
     request: int
     wanted: Values
     shown: dict[int, Show]
@@ -47,6 +49,8 @@ class Stream:
         import asyncio
 
         await self._ask(console)
+        # Until something is heard nothing is printed, and that may take hours.
+        out.remark(f"{self.title} {console.info.get('name') or console.port}; Ctrl-C ends it")
         renewing = asyncio.get_running_loop().create_task(self._renew(console))
         try:
             async with asyncio.timeout(self.seconds):
@@ -131,7 +135,9 @@ def listen(
 
     with reporting(json) as out:
         shown: dict[int, Show] = {messages.EVENT_FRAME: _show_frame, messages.EVENT_LINK: _show_link}
-        stream = Stream(messages.LISTEN, {"on": True}, shown, messages.EVENT_FRAME, count, seconds, timeout)
+        stream = Stream(
+            "listening on", messages.LISTEN, {"on": True}, shown, messages.EVENT_FRAME, count, seconds, timeout
+        )
         with_console(port, timeout, lambda console: stream.follow(console, out))
 
 
@@ -149,7 +155,7 @@ def log(
     with reporting(json) as out:
         shown: dict[int, Show] = {messages.EVENT_LOG: _show_log, messages.EVENT_HELLO: _show_hello}
         wanted = {"level": _LEVELS.index(level)}
-        stream = Stream(messages.LOG, wanted, shown, messages.EVENT_LOG, count, seconds, timeout)
+        stream = Stream("the log of", messages.LOG, wanted, shown, messages.EVENT_LOG, count, seconds, timeout)
         with_console(port, timeout, lambda console: stream.follow(console, out))
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
+import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -63,7 +64,8 @@ class Board:
 
     directory holds its files: "fs" is its root. shim is what build_shim() made. bluetooth gives the interpreter its
     radio, by way of controller; without them the board has no `bluetooth` module. unique_id are the 6 bytes of
-    machine.unique_id().
+    machine.unique_id(). on_restart is called with the reason whenever the interpreter goes by itself and is started
+    again, on_failure when it is given up.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Board:
         self.bluetooth = bluetooth
         self.controller = controller
         self.unique_id = unique_id
+        self.on_restart: Callable[[str], None] = lambda why: None
+        self.on_failure: Callable[[str], None] = lambda why: None
         self._home = directory / "home"
         self._interpreter = interpreter
         self._shim = shim
@@ -294,14 +298,17 @@ class Board:
             case "clock", [offset]:
                 self._clock = offset
             case "reset", []:
+                self.on_restart("machine.reset()")
                 self._later(self._change(HARD_RESET))
             case "soft", []:
+                self.on_restart("machine.soft_reset()")
                 self._later(self._soft_reset())
             case "sleep", [ms]:
                 self._later(self._sleep(ms / 1000))
 
     def _run_ended(self, status: int) -> None:
         # Ctrl-D in the REPL and sys.exit() end the unix port; a board resets softly. Killed by a signal is a panic.
+        self.on_restart(f"its interpreter ended with status {status}" if status >= 0 else _killed_by(-status))
         self._later(self._soft_reset() if status >= 0 else self._change(HARD_RESET))
 
     async def _soft_reset(self) -> None:
@@ -328,6 +335,7 @@ class Board:
         self.state = BoardState.FAILED
         self.failure = why
         self._print(f"\r\n{why}\r\n".encode())
+        self.on_failure(why)
 
     async def _sleep(self, seconds: float) -> None:
         async with self._changing:
@@ -342,6 +350,7 @@ class Board:
             self._run.poll_control()
             if self._watchdog.expired():
                 self._print(b"\r\nE (0) task_wdt: Task watchdog got triggered.\r\n")
+                self.on_restart("its watchdog was not fed in time")
                 self._later(self._change(WATCHDOG))
 
     def _held(self) -> None:
@@ -372,3 +381,10 @@ class Board:
         self._output += data
         del self._output[:-_MAX_OUTPUT]
         self._news.tell()
+
+
+def _killed_by(number: int) -> str:
+    try:
+        return f"its interpreter was killed by {signal.Signals(number).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"its interpreter was killed by signal {number}"

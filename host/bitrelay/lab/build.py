@@ -51,9 +51,11 @@ class Interpreter:
 def find_interpreter(path: Path | None = None) -> Interpreter:
     """Ask the interpreter at `path`, or the one installed beside this Python, what it is.
 
-    Raises BadData if `path` is no MicroPython, BrokenInstallation if none is installed.
+    Raises BadData if `path` is not there or no MicroPython, BrokenInstallation if none is installed.
     """
     if path is not None:
+        if not path.exists():
+            raise BadData(f"{path}: no such file")
         return _probe(path.absolute())
     # Not resolved: in a virtual environment Python itself is a link to somewhere else.
     beside = Path(sys.executable).with_name("micropython")

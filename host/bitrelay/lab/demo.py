@@ -13,10 +13,10 @@ from shared_protocol.frame import MAX_TTL
 
 from .board import Board
 from .lab import Lab
-from .ledger import Ledger
+from .ledger import Ledger, Report, rounded
 from .scenario import BoardSpec, Edge, PhoneSpec, Scenario
 from .traffic import Flow
-from .waiting import together
+from .waiting import alongside, together
 
 # Every relay lowers the TTL of 7 by one, and nobody forwards a frame whose TTL is 1.
 MAX_BOARDS = MAX_TTL - 1
@@ -80,9 +80,9 @@ class DemoResult:
             "altered": self.altered,
             "unexpected": self.unexpected,
             "ttl_ok": self.ttl_ok,
-            "latency_ms": {"p50": _rounded(self.p50_ms), "p95": _rounded(self.p95_ms)},
-            "seconds": _rounded(self.seconds),
-            "frames_per_s": _rounded(self.delivered / self.seconds) if self.seconds else None,
+            "latency_ms": {"p50": rounded(self.p50_ms), "p95": rounded(self.p95_ms)},
+            "seconds": rounded(self.seconds),
+            "frames_per_s": rounded(self.delivered / self.seconds) if self.seconds else None,
             "relays": [
                 {"name": relay.name, "forwarded": relay.forwarded, "dropped": relay.dropped} for relay in self.relays
             ],
@@ -100,25 +100,14 @@ async def run_demo(
 ) -> DemoResult:
     """Send `frames` frames each way over `boards` relays (1 to 6), as fast as they are carried.
 
-    on_progress gets a picture ten times a second; while_up is awaited with the result before the lab is taken down.
+    on_progress gets a picture ten times a second, and what it raises ends the demonstration; while_up is awaited with
+    the result before the lab is taken down.
     """
     show = _Show(chain(boards, frames), frames, on_progress)
     async with Lab(show.scenario, micropython=micropython) as lab:
-        tasks = [asyncio.get_running_loop().create_task(show.draw(lab))]
         try:
-            await lab.ready()
-            await show.open_consoles(lab)
-            show.phase = "sending"
-            tasks += (asyncio.get_running_loop().create_task(show.watch(name)) for name in lab.boards)
-            start = asyncio.get_running_loop().time()
-            report = await lab.play()
-            seconds = asyncio.get_running_loop().time() - start
-            show.phase = "done"
-            await together(*(show.ask(name) for name in lab.boards))
+            report, seconds = await alongside(show.run(lab), show.draw(lab))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await show.close_consoles()
         on_progress(show.picture(lab))
         result = DemoResult(
@@ -168,6 +157,17 @@ class _Show:
         self._now: dict[str, list[int]] = {}
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
+
+    async def run(self, lab: Lab) -> tuple[Report, float]:
+        await lab.ready()
+        await self.open_consoles(lab)
+        self.phase = "sending"
+        start = self._loop.time()
+        report = await alongside(lab.play(), *(self.watch(name) for name in lab.boards))
+        seconds = self._loop.time() - start
+        self.phase = "done"
+        await together(*(self.ask(name) for name in lab.boards))
+        return report, seconds
 
     async def draw(self, lab: Lab) -> None:
         while True:
@@ -228,7 +228,3 @@ class _Show:
         did = dict(zip(NAMES, (now - before for now, before in pairs), strict=False))
         dropped = sum(number for name, number in did.items() if name.startswith("drop_"))
         return RelayFigures(board.name, str(board.state), did["forwarded"], dropped)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)

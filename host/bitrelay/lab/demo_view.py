@@ -1,8 +1,7 @@
 """Draws the demonstration: a live picture on a terminal, plain lines elsewhere."""
 
-import sys
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,10 +15,10 @@ _LINE_EVERY_S = 2.0
 
 
 class DemoView:
-    """`with DemoView(stream) as view:` and then view.show(picture) as often as there is news."""
+    """`with DemoView(console) as view:` and then view.show(picture) as often as there is news."""
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
-        self._console = Console(file=stream, highlight=False)
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._live: Live | None = None
         self._phase = ""
         self._told_at = 0.0
@@ -47,7 +46,7 @@ class DemoView:
             self._live.update(draw(picture), refresh=True)
         elif picture.phase != self._phase or picture.seconds - self._told_at >= _LINE_EVERY_S:
             self._phase, self._told_at = picture.phase, picture.seconds
-            self._console.print(in_words(picture), soft_wrap=True)
+            self._console.print(in_words(picture), soft_wrap=True, highlight=False)
 
 
 def draw(picture: Picture) -> RenderableType:
@@ -102,7 +101,10 @@ def summary(result: DemoResult) -> str:
             f"Latency over {result.boards} hops: median {result.p50_ms:.0f} ms, 95 % below {result.p95_ms:.0f} ms; "
             f"{rate:.0f} frames/s in {result.seconds:.1f} s."
         )
-    lines += [_relay_line(relay) for relay in result.relays if relay.forwarded is not None]
+    counted = [_relay_line(relay) for relay in result.relays if relay.forwarded is not None]
+    if counted:
+        lines.append("Counted from the first frame on (bitrelay stats counts from the start of a board):")
+        lines += counted
     return "\n".join(lines)
 
 

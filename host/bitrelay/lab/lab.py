@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +18,8 @@ from .board import Board, BoardState
 from .board_radio import HciRadio, ShimRadio
 from .build import Interpreter, build_board_files, build_shim, find_interpreter
 from .controller import RadioController
+from .directory import claimed_directory
+from .event import Event, EventKind, of_fault
 from .ledger import Ledger, Report
 from .phone import Phone
 from .radio import Radio
@@ -51,7 +51,8 @@ class Lab:
     """`async with Lab(scenario) as lab:` gives boards and phones that have been switched on.
 
     micropython names another interpreter than the installed one. With advertise the boards' ports are told to
-    `bitrelay devices`. Whatever happens, leaving ends every process and removes every file.
+    `bitrelay devices`. events has what happened and was not read yet. Whatever happens, leaving ends every process and
+    removes every file.
     """
 
     def __init__(self, scenario: Scenario, *, micropython: Path | None = None, advertise: bool = True) -> None:
@@ -60,6 +61,7 @@ class Lab:
         self.phones: dict[str, Phone] = {}
         self.ledger = Ledger()
         self.radio: Radio
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
         self._micropython = micropython
         self._advertise = advertise
         self._exit = AsyncExitStack()
@@ -83,8 +85,7 @@ class Lab:
     async def _bring_up(self) -> None:
         scenario = self.scenario
         interpreter = find_interpreter(self._micropython)
-        directory = Path(tempfile.mkdtemp(prefix="bitrelay-lab-"))
-        self._exit.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = self._exit.enter_context(claimed_directory())
         self.radio = Radio(scenario.seed, scenario.loss, scenario.exponent)
         self._exit.callback(self.radio.close)
         if scenario.boards:
@@ -128,11 +129,11 @@ class Lab:
         controller = self.radio.add(
             spec.name, ":".join(f"{byte:02X}" for byte in address), spec.position, max_links=spec.max_links
         )
-        socket = home if len(str(home)) <= _LONGEST_SOCKET_DIRECTORY else self._short_directory()
+        socket = home if len(str(home)) <= _LONGEST_SOCKET_DIRECTORY else self._exit.enter_context(_short_directory())
         bluetooth = (
             HciRadio(controller, self.radio) if interpreter.has_bluetooth else ShimRadio(controller, socket / "radio")
         )
-        return Board(
+        board = Board(
             spec.name,
             home,
             interpreter,
@@ -142,11 +143,12 @@ class Lab:
             unique_id=address,
             heap=spec.heap,
         )
+        board.on_restart = lambda why: self._tell(EventKind.RESTARTED, board, f"restarted by itself: {why}")
+        board.on_failure = lambda why: self._tell(EventKind.FAILED, board, f"given up: {why}")
+        return board
 
-    def _short_directory(self) -> Path:
-        directory = Path(tempfile.mkdtemp(prefix="bitrelay-", dir="/tmp"))
-        self._exit.callback(shutil.rmtree, directory, ignore_errors=True)
-        return directory
+    def _tell(self, kind: EventKind, board: Board, what: str) -> None:
+        self.events.put_nowait(Event(kind, board.name, what))
 
     # --- ready ---
 
@@ -263,6 +265,7 @@ class Lab:
 
     async def apply(self, fault: Fault) -> None:
         """Do one thing to the lab now."""
+        self.events.put_nowait(of_fault(fault))
         board, phone = self.boards.get(fault.node), self.phones.get(fault.node)
         match fault.kind:
             case FaultKind.KILL if board:
@@ -303,6 +306,10 @@ class Lab:
     async def _at(self, when: float, fault: Fault) -> None:
         await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
         await self.apply(fault)
+
+
+def _short_directory() -> AbstractContextManager[Path]:
+    return claimed_directory(Path("/tmp"))
 
 
 def _has_heard(phone: Phone, author: bytes) -> bool:

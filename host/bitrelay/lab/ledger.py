@@ -39,6 +39,18 @@ class Report:
             and self.ttl_ok
         )
 
+    def as_json(self) -> dict[str, object]:
+        """The contract for scripts: these names stay."""
+        return {
+            "sent": self.sent,
+            "delivered": self.delivered,
+            "duplicates": self.duplicates,
+            "altered": self.altered,
+            "unexpected": self.unexpected,
+            "ttl_ok": self.ttl_ok,
+            "latency_ms": {"p50": rounded(self.p50_ms), "p95": rounded(self.p95_ms)},
+        }
+
 
 @dataclass
 class _Entry:
@@ -144,6 +156,11 @@ def percentile(values: list[float], percent: float) -> float | None:
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def rounded(value: float | None) -> float | None:
+    """The value as results show it, with one decimal."""
+    return None if value is None else round(value, 1)
 
 
 def _without_ttl(value: bytes) -> bytes:

@@ -34,6 +34,7 @@ MTU = 517
 _SERVICE = UUID(SERVICE_UUID)
 
 _ADVERTISING_INTERVAL_MS = 150.0
+_CANCEL_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,11 @@ class Phone:
         self.controller.power_off()
         self.controller.set_packet_sink(None)
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        # Bumble waits with wait_for(), which before Python 3.12 loses a cancellation that comes with the answer.
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
         await asyncio.gather(*tasks, return_exceptions=True)
         for link in self.links:
             link.close()

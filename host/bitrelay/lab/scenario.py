@@ -86,3 +86,15 @@ class Scenario:
     edges: tuple[Edge, ...] = ()
     traffic: tuple[Flow, ...] = ()
     faults: tuple[Fault, ...] = ()
+
+    def seconds(self) -> float | None:
+        """How long its traffic and faults last; None if that depends on how fast frames are carried."""
+        if any(flow.rate is None for flow in self.traffic):
+            return None
+        return max(
+            (
+                *(fault.at + fault.over for fault in self.faults),
+                *(flow.count / flow.rate for flow in self.traffic if flow.rate),
+            ),
+            default=0.0,
+        )

@@ -1,5 +1,6 @@
 """Reads a scenario from a TOML file."""
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from typing import Any
 
 from bitrelay.tree import boards_dir
 
+from .board_settings import demanded, known_settings
 from .frame_maker import Kind
 from .phone_profile import PROFILES
 from .radio import RSSI_FLOOR
@@ -121,7 +123,19 @@ def _board(table: Table) -> BoardSpec:
     if kind not in known:
         raise table.error("board", f"no board {kind!r}", f"There are: {', '.join(sorted(known))}")
     values.setdefault("max_links", _links_of(known[kind]))
+    _check_settings(table, values.get("settings", ()))
     return BoardSpec(**values)
+
+
+def _check_settings(table: Table, settings: Iterable[tuple[str, str | int]]) -> None:
+    known = known_settings()
+    for key, value in settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}"
+            raise table.error("settings", f"no setting {key!r}", hint)
+        if wanted := demanded(known[key], value):
+            raise table.error("settings", f"the setting {key} must be {wanted}, not {value!r}")
 
 
 def _links_of(board: Path) -> int:

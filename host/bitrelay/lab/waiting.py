@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from bitrelay.errors import DeviceTimeout
+
+Result = TypeVar("Result")
 
 
 class News:
@@ -46,6 +48,24 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
     tasks = [asyncio.get_running_loop().create_task(work) for work in works]
     try:
         await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def alongside(work: Coroutine[Any, Any, Result], *others: Coroutine[Any, Any, None]) -> Result:
+    """Do `work` while the others go on; they end with it. The first error of any of them ends all, and is raised."""
+    loop = asyncio.get_running_loop()
+    main = loop.create_task(work)
+    tasks: set[asyncio.Task[Any]] = {main, *(loop.create_task(other) for other in others)}
+    going = tasks
+    try:
+        while not main.done():
+            done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        return main.result()
     finally:
         for task in tasks:
             task.cancel()
