@@ -31,16 +31,19 @@ _BEAT_MS = const(100)
 
 class Relay:
     def __init__(self):
+        # Radio first, memory after: on an ESP32 the stack must have its share before the heap grows.
+        ble = bluetooth.BLE()
+        ble.active(True)
         self.settings = settings = Settings()
         self.flag = asyncio.ThreadSafeFlag()
         self.error = None
         self.counts = counts = [0] * c.COUNT
         self.clock = clock = Clock()
         self.log = log = Log(settings["log_level"])
-        log.ticks = ticks_ms
+        log.uptime_ms = clock.uptime_ms
         self.pool = pool = FramePool(settings["frame_slots"], records(settings["max_links"]))
         self.links = links = Links(pool, counts, settings["max_links"])
-        self.radio = radio = Radio(bluetooth.BLE(), links, pool, counts, clock, self.flag.set)
+        self.radio = radio = Radio(ble, links, pool, counts, clock, self.flag.set)
         radio.start(settings["name"])
         dialer = Dialer(radio.address, randint)
         opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)

@@ -18,3 +18,6 @@ class Clock:
         self.tenths += self._left_ms // 100
         self._left_ms %= 100
         self.now_s = self.tenths // 10
+
+    def uptime_ms(self):
+        return self.tenths * 100

@@ -140,7 +140,7 @@ class Commands:
             return
         if conn < 0:
             conn = None  # it came on a link that has gone
-        event = {"conn": conn, "frame": frame, "verdict": verdict, "at_ms": ticks_ms()}
+        event = {"conn": conn, "frame": frame, "verdict": verdict, "at_ms": self.relay.clock.uptime_ms()}
         self.console.event(messages.EVENT_FRAME, event)
 
     def _send(self, request_id, values):

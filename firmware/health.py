@@ -35,7 +35,7 @@ class Health:
         if late_ms > self.loop_late_ms:
             self.loop_late_ms = late_ms
         if self.led is not None:
-            # Steady with a link, a short blink a second without.
+            # Steady with a link, on and off each second without.
             self.led.value(1 if self.links.ready else self.clock.now_s & 1)
 
     def give_to_repl(self):

@@ -8,7 +8,7 @@ class Log:
     def __init__(self, level):
         self.level = level
         self.emit = None
-        self.ticks = None
+        self.uptime_ms = None
 
     def error(self, text):
         self._line(messages.LOG_ERROR, text)
@@ -35,4 +35,4 @@ class Log:
 
     def _line(self, level, text):
         if self.emit is not None and level <= self.level:
-            self.emit(messages.EVENT_LOG, {"level": level, "text": text, "at_ms": self.ticks()})
+            self.emit(messages.EVENT_LOG, {"level": level, "text": text, "at_ms": self.uptime_ms()})

@@ -70,10 +70,9 @@ class Radio:
         self.unwanted = []  # connections without a record, to be ended by upkeep
         self.error = None  # what the handler raised; the mesh loop raises it again
 
-    # Radio first, memory after: on an ESP32 the stack needs its share before the heap grows.
+    # The stack is active: see app.py.
     def start(self, name):
         ble = self.ble
-        ble.active(True)
         ble.config(mtu=MTU, gap_name=name)
         self.address = ble.config("mac")[1]
         ((self.handle,),) = ble.gatts_register_services(((SERVICE, ((CHARACTERISTIC, FLAGS),)),))
