@@ -24,6 +24,9 @@ LEFT, RIGHT = "alice", "bob"
 
 _PICTURE_EVERY_S = 0.1
 _STATS_EVERY_S = 0.5
+# Longer than a frame is on its way over one relay.
+_QUIET_S = 0.3
+_SETTLE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,11 @@ async def run_demo(
     return result
 
 
+def _traffic(counts: list[int]) -> list[int]:
+    # Of a relay's counters those that only frames from the air move.
+    return [counts[NAMES.index(name)] for name in ("rx_frames", "forwarded", "tx_frames")]
+
+
 def chain(boards: int, frames: int) -> Scenario:
     """A line in which each node hears only its neighbors, with traffic of all kinds both ways."""
     names = [LEFT, *(f"relay{number}" for number in range(1, boards + 1)), RIGHT]
@@ -182,10 +190,21 @@ class _Show:
                 self._consoles[board.name] = await Console.open(board.port)
             except BitrelayError:
                 return
-            await self.ask(board.name)
-            self._before[board.name] = self._now.get(board.name, [])
+            await self._settle(board.name)
 
         await together(*(open_console(board) for board in lab.boards.values()))
+
+    async def _settle(self, name: str) -> None:
+        # What was underway before the first frame, probes of the lab, is not part of what is shown.
+        end = self._loop.time() + _SETTLE_S
+        while True:
+            await self.ask(name)
+            if name not in self._now:
+                return
+            before, self._before[name] = self._before.get(name), self._now[name]
+            if self._loop.time() > end or (before and _traffic(before) == _traffic(self._now[name])):
+                return
+            await asyncio.sleep(_QUIET_S)
 
     async def watch(self, name: str) -> None:
         while True:
