@@ -31,6 +31,8 @@ _NOISE_KEPT = 256
 # strokes, and a comment line takes them in. For a relay: it is noise, and the second zero ends whatever frame the noise
 # before it may have opened.
 _KNOCK_PREFIX = b"#\0"
+# Ctrl-C stops a MicroPython that boots and has not come to our code yet, and the others end the comment line.
+_NEVER_IN_A_KNOCK = b"\x03\r\n"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Console:
                 left = deadline - loop.time()
                 if left <= 0:
                     raise self._no_answer(timeout_s)
-                self._send(messages.INFO, {}, _Pending(messages.INFO, answer), prefix=_KNOCK_PREFIX)
+                self._send_knock(_Pending(messages.INFO, answer))
                 # One future for all knocks: a slow relay may answer an early one late.
                 await asyncio.wait([answer], timeout=min(_KNOCK_EVERY_S, left))
                 if answer.done():
@@ -180,10 +182,24 @@ class Console:
             )
         return records
 
-    def _send(self, kind: int, values: Values, pending: _Pending, prefix: bytes = b"") -> None:
+    def _send_knock(self, pending: _Pending) -> None:
+        while True:
+            request_id = self._take_id()
+            knock = cobs.wrap(messages.encode(messages.INFO, request_id))
+            if not any(byte in knock for byte in _NEVER_IN_A_KNOCK):
+                break
+        self._put(request_id, _KNOCK_PREFIX + knock, pending)
+
+    def _send(self, kind: int, values: Values, pending: _Pending) -> None:
+        request_id = self._take_id()
+        self._put(request_id, cobs.wrap(messages.encode(kind, request_id, values)), pending)
+
+    def _take_id(self) -> int:
         request_id = self._next_id
         self._next_id = self._next_id % 0xFFFF + 1
-        wire = prefix + cobs.wrap(messages.encode(kind, request_id, values))
+        return request_id
+
+    def _put(self, request_id: int, wire: bytes, pending: _Pending) -> None:
         if self._lost is not None or self._link is None:
             raise self._device_lost()
         self._pending[request_id] = pending

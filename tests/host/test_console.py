@@ -244,6 +244,19 @@ async def test_a_knock_does_no_harm_at_a_prompt(relay: FakeRelay, pty_relay: Pty
         assert relay.received.startswith(b"#\0\0")
 
 
+@pytest.mark.parametrize("first_id", [0x0300, 0x0A0A, 0x0DFF, 0xFFFF, 0x1203, 1])
+async def test_a_knock_never_interrupts_a_board_that_boots(
+    relay: FakeRelay, pty_relay: PtyRelay, monkeypatch: pytest.MonkeyPatch, first_id: int
+) -> None:
+    """Until our code runs, MicroPython takes 0x03 for Ctrl-C wherever it is; CR or LF would end the comment line."""
+    monkeypatch.setattr("bitrelay.console.random.randrange", lambda start, stop: first_id)
+    relay.answers[messages.INFO] = lambda relay, i, values: (
+        len(relay.requests) >= 3 and relay.reply(messages.INFO, i, INFO)
+    )
+    async with await Console.open(pty_relay.port):
+        assert not set(relay.received) & set(b"\x03\r\n")
+
+
 async def test_a_knock_ends_a_frame_that_noise_has_opened(relay: FakeRelay, pty_relay: PtyRelay) -> None:
     relay.take(b"\0\x55")
     async with await Console.open(pty_relay.port) as console:

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 
+import micropython
 import vfs
 
 # Ends what the board prints by itself; the lab takes it out of the serial stream. After it comes the REPL.
@@ -63,8 +64,11 @@ def _run(name, scope):
 
 def run(scope):
     raw = os.getenv("BITRELAY_RAW_REPL") == "1"
+    # A board has no such preparations that a Ctrl-C could interrupt.
+    micropython.kbd_intr(-1)
     _install()
     gc.collect()
+    micropython.kbd_intr(3)
     try:
         if _run("boot.py", scope) and not raw:
             _run("main.py", scope)
