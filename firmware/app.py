@@ -9,12 +9,13 @@ import bluetooth
 import machine
 from micropython import const
 
+from firmware import rare
 from firmware.clock import Clock
 from firmware.commands import Commands
 from firmware.console import Console
 from firmware.dialer import Dialer
 from firmware.forwarder import Forwarder
-from firmware.health import CHECK_MS, Health
+from firmware.health import CHECK_MS, Health, give_to_repl
 from firmware.links import Links, records
 from firmware.log import Log
 from firmware.opening import Opener
@@ -27,14 +28,22 @@ from shared_protocol import counters as c
 from shared_protocol.dedup import DuplicateCache
 
 _BEAT_MS = const(100)
+_AGAIN_S = const(60)
 
 
 class Relay:
-    def __init__(self):
-        # Radio first, memory after: on an ESP32 the stack must have its share before the heap grows.
+    # folder: of the board's files, with its "/". booted: see trial.py.
+    def __init__(self, folder="/", booted=True):
+        from firmware import identity
+
+        # Radio first, memory after: on an ESP32 the stack must have its share before the heap grows. Off before that:
+        # somebody else's program may have left it on.
         ble = bluetooth.BLE()
+        ble.active(False)
         ble.active(True)
-        self.settings = settings = Settings()
+        # The secret keeps anybody from making frames that look like somebody else's to this cache.
+        cache = DuplicateCache(secret=os.urandom(16))
+        self.settings = settings = Settings(folder, booted)
         self.flag = asyncio.ThreadSafeFlag()
         self.error = None
         self.counts = counts = [0] * c.COUNT
@@ -48,12 +57,13 @@ class Relay:
         dialer = Dialer(radio.address, randint)
         opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)
         self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, clock.tenths)
-        # The secret keeps anybody from making frames that look like somebody else's to this cache.
-        self.forwarder = Forwarder(links, pool, DuplicateCache(secret=os.urandom(16)), counts, clock, randint)
+        self.forwarder = Forwarder(links, pool, cache, counts, clock, randint)
         self.console = console = Console(counts)
         self.commands = commands = Commands(self, console)
         console.answer = commands.answer
         log.emit = console.event
+        identity.keep(folder, log)
+        rare.forget()
         self.health = Health(clock, links, settings["watchdog_s"], settings["led_pin"], log)
         gc.collect()
         gc.threshold(-1)
@@ -63,6 +73,7 @@ class Relay:
     async def mesh(self):
         forwarder = self.forwarder
         radio = self.radio
+        settings = self.settings
         upkeep_at = check_at = ticks_ms()
         while True:
             now = ticks_ms()
@@ -76,11 +87,27 @@ class Relay:
             late = ticks_diff(now, check_at)
             if late >= 0:
                 self.health.check(late)
+                if settings.trial_s(self.clock.now_s) == 0:
+                    self.end_trial()
                 check_at = ticks_add(now, CHECK_MS)
             if wait < 0:
                 await self.flag.wait()
             else:
                 await asyncio.sleep_ms(wait)
+
+    # Nobody has confirmed the settings on trial. Those before need a restart if the others are in force by now.
+    def end_trial(self):
+        from firmware import stored
+
+        settings = self.settings
+        try:
+            stored.revert(settings)
+            self.log.warning("settings on trial were not confirmed; those before are back")
+            self.commands.reboot = settings.waits
+        except (OSError, ValueError) as error:
+            settings.trial_ends_s += _AGAIN_S
+            self.log.error("settings on trial: those before cannot be put back: %r" % error)
+        rare.forget()
 
     # Wakes the mesh loop for what it does by the clock.
     async def beat(self):
@@ -112,18 +139,19 @@ class Relay:
         if self.error is not None:
             raise self.error
 
-    def stop(self):
-        self.radio.stop()
-        self.health.give_to_repl()
-
 
 # Runs the relay until the REPL is asked for. The caller has made Ctrl-C a byte like any other: the console's reader
-# finds it, outside of frames.
-def main():
-    relay = Relay()
+# finds it, outside of frames. Leaves nothing behind, so that the relay can be run again. booted: see trial.py.
+def main(booted):
+    ble = bluetooth.BLE()
     try:
+        relay = Relay(booted=booted)
         asyncio.run(relay.run())
+        reboot = relay.commands.reboot
     finally:
-        relay.stop()
-    if relay.commands.reboot:
+        # The stack keeps its handler, and with it all of the relay.
+        ble.irq(None)
+        ble.active(False)
+        give_to_repl()
+    if reboot:
         machine.reset()

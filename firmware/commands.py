@@ -5,10 +5,9 @@ from time import ticks_ms
 import machine
 from micropython import const
 
-from firmware import VERSION
+from firmware import VERSION, rare
 from firmware import links as l
 from firmware.health import heap, reset_cause
-from firmware.settings import TABLE
 from firmware.slots import SLOT_BYTES
 from shared_protocol import console as messages
 from shared_protocol.frame import REASONS
@@ -16,6 +15,16 @@ from shared_protocol.frame import REASONS
 # Frames are told for this long after the last LISTEN: a host that went away without a word must not cost us for ever.
 _LISTEN_S = const(60)
 _FAR_FUTURE_MS = 1 << 48
+_BUILD_MAX = const(40)
+
+
+# What this board's program was built from, as the file that came with it says.
+def build_id(folder):
+    try:
+        with open(folder + "build.txt") as f:
+            return f.read(_BUILD_MAX).strip()
+    except (OSError, ValueError):
+        return ""
 
 
 class Commands:
@@ -23,6 +32,8 @@ class Commands:
         self.relay = relay
         self.console = console
         self.reboot = False
+        self.build = build_id(relay.settings.folder)
+        self._taken = None  # of a file that comes in pieces: see transfer.py
         self.time_ms = 0  # what the host said, and when
         self._time_at = 0
         self.listen_until = 0
@@ -37,6 +48,9 @@ class Commands:
             messages.SET: self._set,
             messages.REBOOT: self._reboot,
             messages.TIME: self._time,
+            messages.CONFIRM: self._confirm,
+            messages.EXPORT: self._export,
+            messages.IMPORT: self._import,
         }
 
     # Answers one request; a host gets an error for what we do not know or cannot do, never silence.
@@ -53,6 +67,9 @@ class Commands:
             self._refuse(request_id, "refused", str(error))
         except OSError as error:
             self._refuse(request_id, "failed", "error %d" % error.errno)
+        except (ImportError, MemoryError) as error:
+            self._refuse(request_id, "failed", str(error))
+        rare.forget()
 
     def _refuse(self, request_id, code, text):
         self.console.send(messages.ERROR, request_id, {"code": code, "text": text})
@@ -83,6 +100,9 @@ class Commands:
             "max_links": relay.links.max_links,
             "heap_free": free,
             "heap_used": used,
+            "build": self.build,
+            "restart": relay.settings.waits,
+            "trial_s": relay.settings.trial_s(relay.clock.now_s),
         }
         if self.time_ms:
             values["time_ms"] = self.time_ms + (relay.clock.tenths - self._time_at) * 100
@@ -164,17 +184,51 @@ class Commands:
         self._reply(messages.LOG, request_id, {"level": level})
 
     def _get(self, request_id, values):
+        from firmware import stored
+
         key = values.get("key")
-        if key is not None and key not in TABLE:
+        coming = stored.coming(self.relay.settings)
+        if key is not None and key not in coming:
             raise ValueError("no such setting")
-        keys = sorted(TABLE) if key is None else (key,)
-        settings = self.relay.settings
-        self._list(messages.GET, request_id, ({"key": k, "value": str(settings[k])} for k in keys))
+        keys = sorted(coming) if key is None else (key,)
+        self._list(messages.GET, request_id, ({"key": k, "value": str(coming[k])} for k in keys))
 
     def _set(self, request_id, values):
+        from firmware import stored
+
         key = values["key"]
-        value = self.relay.settings.set(key, values["value"])
-        self._reply(messages.SET, request_id, {"key": key, "value": str(value)})
+        relay = self.relay
+        settings = relay.settings
+        now_s = relay.clock.now_s
+        value = stored.change(settings, key, values.get("value"), values.get("trial_min"), now_s)
+        if key == "name":
+            relay.radio.rename(value)
+        elif key == "log_level":
+            relay.log.level = value
+        answer = {
+            "key": key,
+            "value": str(value),
+            "restart": value != settings[key],
+            "trial_s": settings.trial_s(now_s),
+        }
+        self._reply(messages.SET, request_id, answer)
+
+    def _confirm(self, request_id, values):
+        self.relay.settings.confirm()
+        self._reply(messages.CONFIRM, request_id, None)
+
+    def _export(self, request_id, values):
+        from firmware import transfer
+
+        piece = transfer.export(self.relay.settings, values["what"], values["offset"])
+        self._reply(messages.EXPORT, request_id, piece)
+
+    def _import(self, request_id, values):
+        from firmware import transfer
+
+        before, self._taken = self._taken, None
+        self._taken = transfer.take(self.relay.settings, before, values, self.relay.clock.now_s)
+        self._reply(messages.IMPORT, request_id, {"size": self._taken[1], "offset": self._taken[2]})
 
     def _reboot(self, request_id, values):
         self._reply(messages.REBOOT, request_id, None)

@@ -29,7 +29,6 @@ class Console:
         self.counts = counts
         self.answer = None  # answer(kind, request_id, values): see commands.py
         self.stop = False  # the REPL was asked for
-        self.dropped = 0
         self.reader = cobs.FrameReader(messages.MAX_BODY)
         self._one = bytearray(1)
         self._in = sys.stdin.buffer
@@ -47,6 +46,8 @@ class Console:
 
     # One round; returns ms until the next.
     def step(self, now):
+        if self._mute and ticks_diff(now, self._mute_from) > _MUTE_MS:
+            self._mute = False
         self._write()
         heard = self._read(now)
         if heard:
@@ -104,10 +105,8 @@ class Console:
     # An event: dropped when there is no room. A quarter of the ring is kept for answers.
     def event(self, kind, values):
         wire = cobs.wrap(messages.encode(kind, 0, values))
-        if self._mute and ticks_diff(ticks_ms(), self._mute_from) > _MUTE_MS:
-            self._mute = False
         if self._mute or len(wire) > _RING - _RING // 4 - self._size:
-            self.dropped += 1
+            self.counts[c.CONSOLE_DROPPED] += 1
             return
         self._append(wire)
 

@@ -162,6 +162,7 @@ class Forwarder:
             except (MemoryError, ValueError):
                 self.on_frame = None  # who only listens must never end the loop
 
+    @micropython.native
     def _send_due(self, now):
         i = 0
         nearest = ticks_add(now, _FAR_MS)

@@ -38,8 +38,9 @@ class Health:
             # Steady with a link, on and off each second without.
             self.led.value(1 if self.links.ready else self.clock.now_s & 1)
 
-    def give_to_repl(self):
-        machine.WDT(timeout=_REPL_S * 1000)
+
+def give_to_repl():
+    machine.WDT(timeout=_REPL_S * 1000)
 
 
 # (free, used) bytes; collected first, since garbage is neither.

@@ -79,12 +79,12 @@ class Radio:
         ble.gatts_set_buffer(self.handle, _VALUE_BYTES)
         self.links.sends_with(ble, self.handle)
 
+    def rename(self, name):
+        self.ble.config(gap_name=name)
+
     def listen(self, dialer):
         self.dialer = dialer
         self.attach()
-
-    def stop(self):
-        self.ble.active(False)
 
     # Upkeep calls this now and then: a handler that raises is forgotten by the stack.
     def attach(self):
@@ -167,8 +167,8 @@ class Radio:
         self.counts[RX_BYTES] = self.counts[RX_BYTES] + n & l.SMALL
         if n > _VALUE_BYTES:
             self.counts[DROP_OVERSIZE] += 1
-        elif not pool.free or (
-            pool.taken[link.index] - pool.returned[link.index] >= pool.share and len(pool.free) <= pool.reserve
+        elif len(pool.free) <= pool.reserve and (
+            not pool.free or pool.taken[link.index] - pool.returned[link.index] >= pool.share
         ):
             self.counts[DROP_NO_SLOT] += 1
         else:

@@ -98,10 +98,11 @@ class Upkeep:
         # Now and then it is set again even if we think it is on: a relay nobody can find is dead.
         if radio.advertising and now - self.advertised_at < _AGAIN:
             return
+        # Before the call: somebody may connect while it lasts, and that ends it.
+        radio.advertising = True
+        self.advertised_at = now
         try:
             self.ble.gap_advertise(_ADVERTISING_US, adv_data=ADVERTISEMENT)
-            radio.advertising = True
-            self.advertised_at = now
         except OSError:
             radio.advertising = False  # no place in the stack yet: tried again at the next step
 

@@ -1,6 +1,6 @@
 # Makes the clone's own Python environment. Sourced by flash.sh and tests/run.sh; speaks on stderr only.
 #
-#   make_venv ROOT EXTRA...     installs ROOT with these extras into ROOT/.venv unless that is done already;
+#   make_venv ROOT [EXTRA]...   installs ROOT with these extras into ROOT/.venv unless that is done already;
 #                               sets venv to the directory.
 #
 # BITRELAY_VENV names another directory. Works with bash 3.2, which macOS has.
@@ -50,9 +50,9 @@ _make() {
 }
 
 _install() {
-    local log=$venv/install.log line
+    local log=$venv/install.log line what=$1${2:+[${2// /,}]}
     if "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
-        --editable "$1[${2// /,}]" 2>&1 | tee "$log" | while IFS= read -r line; do
+        --editable "$what" 2>&1 | tee "$log" | while IFS= read -r line; do
         case $line in
             Collecting\ *) line=${line#Collecting } && _say "  ${line%%[<>=!~;[ ]*}" ;;
             Installing\ collected\ *) _say "  installing" ;;

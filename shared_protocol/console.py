@@ -22,6 +22,9 @@ GET = const(0x07)
 SET = const(0x08)
 REBOOT = const(0x09)
 TIME = const(0x0A)
+CONFIRM = const(0x0B)
+EXPORT = const(0x0C)
+IMPORT = const(0x0D)
 
 EVENT_HELLO = const(0x40)
 EVENT_LOG = const(0x41)
@@ -30,6 +33,11 @@ EVENT_LINK = const(0x43)
 
 DONE = const(0xFE)
 ERROR = const(0xFF)
+
+# What EXPORT and IMPORT carry, and how many bytes of it in a message.
+SETTINGS = "settings"
+IDENTITY = "identity"
+PIECE = const(512)
 
 LOG_OFF = const(0)
 LOG_ERROR = const(1)
@@ -42,7 +50,7 @@ _FIELD_HEADER = const(3)
 
 _INFO = (
     "name:s version:s protocol:u chip:s unique_id:x micropython:s address:x uptime_s:u reset_cause:s max_links:u"
-    " heap_free:u heap_used:u time_ms:u"
+    " heap_free:u heap_used:u time_ms:u build:s restart:b trial_s:u"
 )
 
 # kind: its fields as "name:type", whose tags count from 1; a field that goes leaves a name behind. Types: "u" unsigned
@@ -67,12 +75,18 @@ FIELDS = {
     LOG | ANSWER: "level:u",
     GET: "key:s",
     GET | ANSWER: "key:s value:s",
-    SET: "key:s value:s",
-    SET | ANSWER: "key:s value:s",
+    SET: "key:s value:s trial_min:u",
+    SET | ANSWER: "key:s value:s restart:b trial_s:u",
     REBOOT: "",
     REBOOT | ANSWER: "",
     TIME: "time_ms:u",
     TIME | ANSWER: "time_ms:u",
+    CONFIRM: "",
+    CONFIRM | ANSWER: "",
+    EXPORT: "what:s offset:u",
+    EXPORT | ANSWER: "size:u offset:u data:x",
+    IMPORT: "what:s size:u offset:u data:x crc:u trial_min:u",
+    IMPORT | ANSWER: "size:u offset:u",
     EVENT_HELLO: _INFO,
     EVENT_LOG: "level:u text:s at_ms:u",
     EVENT_FRAME: "conn:u frame:x verdict:s at_ms:u",

@@ -2,7 +2,7 @@
 # (host/bitrelay/counters.py): a board has no heap to spare for them.
 from shared_protocol.interpreter import const
 
-COUNT = const(32)
+COUNT = const(33)
 
 RX_FRAMES = const(0)
 RX_BYTES = const(1)
@@ -36,3 +36,4 @@ ADVERTS_SEEN = const(28)
 CONSOLE_FRAMES = const(29)
 CONSOLE_BAD = const(30)
 LINKS_STALLED = const(31)
+CONSOLE_DROPPED = const(32)

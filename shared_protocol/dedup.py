@@ -39,7 +39,8 @@ class DuplicateCache:
         self._ring = bytearray(capacity * 8)
         # Only the length matters: no time is read before it was set.
         self._times = array("i", range(capacity))
-        self._chains = array("H", [END] * BUCKETS + [APART] * capacity)
+        # From bytes: the same as lists would take eight times the memory for a moment.
+        self._chains = array("H", END.to_bytes(2, "little") * BUCKETS + APART.to_bytes(2, "little") * capacity)
         self._next = 0
         self._work = bytearray(WORK_SIZE)
         key_work(self._work, sha256(secret).digest())

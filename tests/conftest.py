@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+# They have their own way to run: tests/e2e/test_hardware_suite.py does it.
+collect_ignore = ["hardware"]
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     failed = os.environ.get("BITRELAY_CHECKS_FAILED")

@@ -26,13 +26,18 @@ RECORDS_MAX: Final = 1024
 
 _KNOCK_EVERY_S = 0.3
 _NOISE_KEPT = 256
+_PROMPTS = (b">>>", b"raw REPL")
 
 # For MicroPython's prompt, which a board shows when its app is not running: there the bytes of a request are key
-# strokes, and a comment line takes them in. For a relay: it is noise, and the second zero ends whatever frame the noise
-# before it may have opened.
-_KNOCK_PREFIX = b"#\0"
-# Ctrl-C stops a MicroPython that boots and has not come to our code yet, and the others end the comment line.
-_NEVER_IN_A_KNOCK = b"\x03\r\n"
+# strokes. Ctrl-B has an empty line's prompt shown anew, so that we know it by that, and a comment line takes the others
+# in. For a relay: it is noise, and the second zero ends whatever frame the noise before it may have opened.
+_KNOCK_PREFIX = b"\2#\0"
+# Ctrl-C stops a MicroPython that boots and has not come to our code yet, Return ends the comment line, and on a line
+# that backspaces or Ctrl-U have emptied Ctrl-A enters the raw REPL and Ctrl-D resets. Of the control characters a knock
+# has those alone that its frame cannot do without; a line that is not empty takes them for cursor keys.
+_CONTROLS_IN_A_KNOCK = b"\0\1\2\6"
+# With these ids a knock needs no other; the other requests have those above.
+_KNOCK_IDS = 0x100
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Console:
         self._reader = cobs.FrameReader(messages.MAX_BODY)
         self._noise = bytearray()
         self._heard = False
-        self._next_id = random.randrange(1, 1 << 16)
+        self._prompt = False
+        self._next_id = random.randrange(_KNOCK_IDS, 1 << 16)
+        self._knock_id = random.randrange(1, _KNOCK_IDS)
         self._pending: dict[int, _Pending] = {}
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._event_came = asyncio.Event()
@@ -184,20 +191,16 @@ class Console:
 
     def _send_knock(self, pending: _Pending) -> None:
         while True:
-            request_id = self._take_id()
-            knock = cobs.wrap(messages.encode(messages.INFO, request_id))
-            if not any(byte in knock for byte in _NEVER_IN_A_KNOCK):
+            self._knock_id = self._knock_id % (_KNOCK_IDS - 1) + 1
+            knock = cobs.wrap(messages.encode(messages.INFO, self._knock_id))
+            if all(byte in _CONTROLS_IN_A_KNOCK or 0x20 <= byte != 0x7F for byte in knock):
                 break
-        self._put(request_id, _KNOCK_PREFIX + knock, pending)
+        self._put(self._knock_id, _KNOCK_PREFIX + knock, pending)
 
     def _send(self, kind: int, values: Values, pending: _Pending) -> None:
-        request_id = self._take_id()
-        self._put(request_id, cobs.wrap(messages.encode(kind, request_id, values)), pending)
-
-    def _take_id(self) -> int:
         request_id = self._next_id
-        self._next_id = self._next_id % 0xFFFF + 1
-        return request_id
+        self._next_id = max(request_id + 1 & 0xFFFF, _KNOCK_IDS)
+        self._put(request_id, cobs.wrap(messages.encode(kind, request_id, values)), pending)
 
     def _put(self, request_id: int, wire: bytes, pending: _Pending) -> None:
         if self._lost is not None or self._link is None:
@@ -216,6 +219,7 @@ class Console:
                 self._take_body(bytes(self._reader.buf[:length]))
             elif byte and not self._reader.in_frame:
                 self._noise.append(byte)
+        self._prompt = self._prompt or any(mark in self._noise for mark in _PROMPTS)
         del self._noise[:-_NOISE_KEPT]
 
     def _take_body(self, body: bytes) -> None:
@@ -267,14 +271,13 @@ class Console:
         )
 
     def _no_answer(self, timeout_s: float) -> PortError | NotARelay | DeviceTimeout:
-        text = self._noise.decode("latin-1")
-        if self._heard or not (text or self._reader.bad):
+        if self._heard or not (self._noise or self._reader.bad):
             return DeviceTimeout(
                 f"no answer within {timeout_s:g} s",
                 device=self.port,
                 hint=f"Is this the right port, and does the relay run? {how_to_reset(self.port)} and try again",
             )
-        if ">>>" in text or "raw REPL" in text:
+        if self._prompt:
             return NotARelay(
                 "MicroPython's prompt answers, the relay's program is not running",
                 device=self.port,

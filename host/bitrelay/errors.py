@@ -2,13 +2,24 @@
 
     BitrelayError
      +- CheckFailed          a check said no: a demo that lost a frame
+     |   +- NotVerified      what runs on a board is not what was flashed
      +- BadData              input that is not what it should be
+     |   +- DamagedFirmware  a firmware file that was truncated or altered
+     |   +- FirmwareMismatch a firmware file that is not the one its board file names
+     |   +- TooNew           a file made by a newer release
+     |   +- WrongPassphrase  a sealed file that this passphrase does not open
+     +- NoFirmware           no firmware file, and no network to get it from
+     +- DiskFull             no room for a file on this computer
      +- NoDevice             no device, or several to choose from
      +- PortError            the port cannot be opened, read or written
+     |   +- PortBusy         another program has the port
      |   +- DeviceLost       the device went away while we talked
      +- DeviceError          the device answers, but not as it should
      |   +- NotARelay        what answers is not a relay's console
      |   +- RequestRefused   the relay answered with an error
+     |   +- WrongChip        the firmware is for another chip than the board's
+     |   +- FlashTooSmall    the board's flash does not hold the firmware
+     |   +- NoBootloader     the board does not enter its bootloader
      +- DeviceTimeout        no answer within the deadline
      +- OutputClosed         whoever read our output has gone
      +- BrokenInstallation   files of this package are missing
@@ -31,6 +42,18 @@ class ExitCode(IntEnum):
     INTERNAL = 70
     IO_ERROR = 74
     TIMEOUT = 75
+    WRONG_CHIP = 80
+    BAD_FIRMWARE = 81
+    FIRMWARE_MISMATCH = 82
+    PORT_BUSY = 83
+    DEVICE_LOST = 84
+    NO_BOOTLOADER = 85
+    FLASH_TOO_SMALL = 86
+    DISK_FULL = 87
+    NO_FIRMWARE = 88
+    NOT_VERIFIED = 89
+    TOO_NEW = 90
+    WRONG_PASSPHRASE = 91
     HUNG_UP = 129
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -45,8 +68,20 @@ EXIT_MEANING: dict[ExitCode, str] = {
     ExitCode.NO_DEVICE: "no device found, no such port, or several to choose from",
     ExitCode.DEVICE_FAILED: "the device answered, but not as a relay should",
     ExitCode.INTERNAL: "a fault in bitrelay itself",
-    ExitCode.IO_ERROR: "the port could not be opened, or the device went away",
+    ExitCode.IO_ERROR: "a port or file could not be opened, read or written",
     ExitCode.TIMEOUT: "the device did not answer in time",
+    ExitCode.WRONG_CHIP: "the firmware is for another chip than the board's",
+    ExitCode.BAD_FIRMWARE: "the firmware file was truncated or altered",
+    ExitCode.FIRMWARE_MISMATCH: "the firmware file has not the size or the SHA-256 that its board file names",
+    ExitCode.PORT_BUSY: "another program has the port open",
+    ExitCode.DEVICE_LOST: "the device went away",
+    ExitCode.NO_BOOTLOADER: "the board did not enter its bootloader",
+    ExitCode.FLASH_TOO_SMALL: "the board's flash is too small",
+    ExitCode.DISK_FULL: "no room on this computer",
+    ExitCode.NO_FIRMWARE: "no firmware: neither a network nor a copy in the cache",
+    ExitCode.NOT_VERIFIED: "what runs on the board is not what was flashed",
+    ExitCode.TOO_NEW: "the file was made by a newer release of bitrelay",
+    ExitCode.WRONG_PASSPHRASE: "wrong passphrase",
     ExitCode.HUNG_UP: "ended by SIGHUP (its terminal was closed)",
     ExitCode.INTERRUPTED: "stopped with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone (a closed pipe)",
@@ -79,10 +114,52 @@ class CheckFailed(BitrelayError):
     exit_code = ExitCode.CHECK_FAILED
 
 
+class NotVerified(CheckFailed):
+    """Raised when the program that runs on a board, or what its flash holds, is not what was written."""
+
+    exit_code = ExitCode.NOT_VERIFIED
+
+
 class BadData(BitrelayError, ValueError):
     """Raised when bytes or a file given by the user cannot be understood."""
 
     exit_code = ExitCode.BAD_DATA
+
+
+class DamagedFirmware(BadData):
+    """Raised when a firmware image's own sizes, checksum or hash do not hold."""
+
+    exit_code = ExitCode.BAD_FIRMWARE
+
+
+class FirmwareMismatch(BadData):
+    """Raised when a firmware file's size or SHA-256 differs from the one in the board's file."""
+
+    exit_code = ExitCode.FIRMWARE_MISMATCH
+
+
+class TooNew(BadData):
+    """Raised when a file was made by a newer release than this one."""
+
+    exit_code = ExitCode.TOO_NEW
+
+
+class WrongPassphrase(BadData):
+    """Raised when a sealed file cannot be opened with the passphrase given."""
+
+    exit_code = ExitCode.WRONG_PASSPHRASE
+
+
+class NoFirmware(BitrelayError):
+    """Raised when a firmware file is not in the cache and cannot be downloaded."""
+
+    exit_code = ExitCode.NO_FIRMWARE
+
+
+class DiskFull(BitrelayError):
+    """Raised when a file cannot be written for want of room."""
+
+    exit_code = ExitCode.DISK_FULL
 
 
 class NoDevice(BitrelayError):
@@ -97,8 +174,16 @@ class PortError(BitrelayError):
     exit_code = ExitCode.IO_ERROR
 
 
+class PortBusy(PortError):
+    """Raised when another program has the port open."""
+
+    exit_code = ExitCode.PORT_BUSY
+
+
 class DeviceLost(PortError):
     """Raised when a device went away while it was being used."""
+
+    exit_code = ExitCode.DEVICE_LOST
 
 
 class DeviceError(BitrelayError):
@@ -117,6 +202,24 @@ class RequestRefused(DeviceError):
     def __init__(self, what: str, *, code: str, device: str | None = None, hint: str | None = None) -> None:
         super().__init__(what, device=device, hint=hint)
         self.code = code
+
+
+class WrongChip(DeviceError):
+    """Raised when a firmware image is for another chip than the one on the board."""
+
+    exit_code = ExitCode.WRONG_CHIP
+
+
+class FlashTooSmall(DeviceError):
+    """Raised when a board's flash has no room for the firmware and a filesystem."""
+
+    exit_code = ExitCode.FLASH_TOO_SMALL
+
+
+class NoBootloader(DeviceError):
+    """Raised when a board does not enter its bootloader, for want of an auto-reset circuit or of a chip."""
+
+    exit_code = ExitCode.NO_BOOTLOADER
 
 
 class DeviceTimeout(BitrelayError, TimeoutError):

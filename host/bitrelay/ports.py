@@ -2,7 +2,8 @@
 
 A lab writes one file, `lab-<pid>.json`, into a directory of this user's own (mode 0700) and removes it when it ends:
 
-    {"pid": 4711, "boards": [{"name": "relay-1", "port": "/dev/pts/7", "rfc2217": "rfc2217://127.0.0.1:40001"}]}
+    {"pid": 4711, "boards": [{"name": "relay-1", "port": "/dev/pts/7", "rfc2217": "rfc2217://127.0.0.1:40001",
+                              "chip": "esp32c3", "firmware": "/tmp/bitrelay-lab-1/esp32c3.bin"}]}
 
 The file of a lab that was killed names a process that is gone: whoever reads it next removes it.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .boards.chips import CHIPS
 from .errors import NoDevice, PortError
 
 HOW_TO_GET_ONE = "Plug a relay in with a data cable, or start virtual ones: ./flash.sh --virtual 3 --keep"
@@ -27,7 +29,7 @@ _LOOPBACK = re.compile(r"rfc2217://(127\.[0-9.]+|localhost|\[::1\])[:/?]", re.IG
 _PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys)[0-9]+$")
 
 # Adapters and chips found on ESP32 boards, by USB vendor and product id.
-_USB_CHIPS = {
+USB_CHIPS = {
     (0x303A, 0x1001): "ESP32 with USB of its own (C3, C6, S3)",
     (0x303A, 0x4001): "MicroPython on an ESP32 with USB of its own",
     (0x10C4, 0xEA60): "CP210x",
@@ -41,16 +43,24 @@ _USB_CHIPS = {
 
 @dataclass(frozen=True)
 class BoardPort:
-    """A virtual board of a running lab: port is its pseudo-terminal, rfc2217 the URL that also carries DTR and RTS."""
+    """A virtual board of a running lab: port is its pseudo-terminal, rfc2217 the URL that also carries DTR and RTS.
+
+    firmware is the path of a file that stands in for MicroPython's firmware on its chip, empty if there is none.
+    """
 
     name: str
     port: str
     rfc2217: str
+    chip: str = ""
+    firmware: str = ""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Something that may be a relay: kind is "usb" or "virtual", url the rfc2217:// form of a virtual board's port."""
+    """Something that may be a relay: kind is "usb" or "virtual".
+
+    url, chip and firmware are known of virtual boards only; see BoardPort.
+    """
 
     port: str
     kind: str
@@ -58,6 +68,8 @@ class Device:
     description: str
     serial_number: str = ""
     url: str = ""
+    chip: str = ""
+    firmware: str = ""
 
 
 def runtime_dir() -> Path:
@@ -120,7 +132,7 @@ def usb_ports() -> list[Device]:
     for port in list_ports.comports():
         if port.vid is None:
             continue
-        chip = _USB_CHIPS.get((port.vid, port.pid), "")
+        chip = USB_CHIPS.get((port.vid, port.pid), "")
         description = chip or port.product or port.description or ""
         devices.append(
             Device(port.device, "usb", os.path.basename(port.device), description, port.serial_number or "", "")
@@ -128,9 +140,30 @@ def usb_ports() -> list[Device]:
     return sorted(devices, key=lambda device: device.port)
 
 
+def mac_in(serial_number: str) -> str:
+    """The MAC that a chip with USB of its own has for its serial number, as 12 hex digits; empty for other devices."""
+    # Espressif writes it with colons, MicroPython without.
+    digits = serial_number.replace(":", "").lower()
+    return digits if re.fullmatch("[0-9a-f]{12}", digits) else ""
+
+
+def usb_port_now(port: str, serial_number: str) -> str:
+    """Where a USB device is now that was at `port`: a chip with USB of its own may come back elsewhere after a reset.
+
+    Only the serial numbers of such chips are looked for, which are their MAC; adapters of a kind often share one.
+    """
+    wanted = mac_in(serial_number)
+    if not wanted:
+        return port
+    same = [device.port for device in usb_ports() if mac_in(device.serial_number) == wanted]
+    return port if port in same or not same else same[0]
+
+
 def list_devices() -> list[Device]:
     """Every device that may be a relay: real boards first, then virtual ones."""
-    virtual = [Device(b.port, "virtual", b.name, "board of a running lab", "", b.rfc2217) for b in virtual_boards()]
+    virtual = [
+        Device(b.port, "virtual", b.name, _describe(b), "", b.rfc2217, b.chip, b.firmware) for b in virtual_boards()
+    ]
     return usb_ports() + virtual
 
 
@@ -157,7 +190,8 @@ def is_virtual(port: str) -> bool:
     """Whether a port is of the kind that a lab makes: a pseudo-terminal, or a URL of this machine."""
     if port.startswith("rfc2217://"):
         return _LOOPBACK.match(port) is not None
-    return _PSEUDO_TERMINAL.match(port) is not None
+    # Labs give their pseudo-terminals names, as symbolic links.
+    return _PSEUDO_TERMINAL.match(os.path.realpath(port)) is not None
 
 
 def how_to_reset(port: str) -> str:
@@ -170,6 +204,11 @@ def why_gone(port: str) -> str:
     if is_virtual(port):
         return "Its lab has ended, or the board was taken out of it. `bitrelay devices` lists what there is"
     return "Is it plugged in and powered? `bitrelay devices` lists what there is"
+
+
+def _describe(board: BoardPort) -> str:
+    kind = CHIPS[board.chip].title if board.chip in CHIPS else "board"
+    return f"{kind} of a running lab"
 
 
 def _user_id() -> int:
@@ -197,8 +236,13 @@ def _read_lab(path: Path) -> list[BoardPort]:
             return []
         lab = json.loads(path.read_text(encoding="utf-8"))
         pid = int(lab["pid"])
-        boards = [BoardPort(str(b["name"]), str(b["port"]), str(b["rfc2217"])) for b in lab["boards"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        boards = [
+            BoardPort(
+                str(b["name"]), str(b["port"]), str(b["rfc2217"]), str(b.get("chip", "")), str(b.get("firmware", ""))
+            )
+            for b in lab["boards"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     if _is_alive(pid):
         return boards

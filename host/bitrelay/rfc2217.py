@@ -15,6 +15,10 @@ from serial.rfc2217 import INACTIVE, Serial, TelnetSubnegotiation
 _POLL_S = 0.0005
 
 
+class ServerHungUp(SerialException, ConnectionResetError):  # type: ignore[misc]
+    """Raised when the server has closed the connection: to tools written for pyserial a port that is busy or gone."""
+
+
 class QuickSubnegotiation(TelnetSubnegotiation):  # type: ignore[misc]
     """One parameter being agreed with the server."""
 
@@ -43,9 +47,9 @@ class QuickRfc2217Port(Serial):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
 
     def demand_server(self) -> None:
-        """Raise ConnectionResetError if the server has hung up, as one does that serves somebody else."""
+        """Raise ServerHungUp if it has, as one does that serves somebody else."""
         if self._hung_up:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            raise ServerHungUp(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
     def _telnet_read_loop(self) -> None:
         super()._telnet_read_loop()
@@ -57,7 +61,8 @@ class QuickRfc2217Port(Serial):  # type: ignore[misc]
     def _reconfigure_port(self) -> None:
         self.demand_server()
         wanted = (self._baudrate, self._bytesize, self._parity, self._stopbits, self._rtscts, self._xonxoff)
-        if wanted == self._agreed:
+        # A write timeout is something it must still refuse, as esptool expects it to.
+        if wanted == self._agreed and self._write_timeout is None:
             return
         for option in cast(dict[str, Any], self._rfc2217_options).values():
             option.__class__ = QuickSubnegotiation

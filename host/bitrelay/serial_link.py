@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import DeviceTimeout, NoDevice, PortError
+from .errors import DeviceTimeout, NoDevice, PortBusy, PortError
 from .ports import how_to_reset
 
 BAUD_RATE = 115200
@@ -152,7 +152,7 @@ class SerialLink:
 def _open_into(name: str, opened: "asyncio.Future[Any]") -> None:
     port, failure = None, None
     try:
-        port = _open_port(name)
+        port = open_port(name)
     except Exception as error:
         failure = error
     if not _in_loop(opened.get_loop(), _settle, opened, port, failure) and port is not None:
@@ -177,7 +177,11 @@ def _in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *ar
     return True
 
 
-def _open_port(name: str) -> Any:
+def open_port(name: str) -> Any:
+    """A device, a pseudo-terminal or an rfc2217:// URL opened as a port of pyserial, for this program alone. Blocks.
+
+    Raises NoDevice if there is no such port, PortBusy, PortError.
+    """
     import serial
 
     is_url = "://" in name
@@ -215,7 +219,7 @@ def _open_error(name: str, error: Exception) -> NoDevice | PortError:
         )
     # An RFC 2217 server that is taken hangs up.
     if code in (errno.EBUSY, errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED):
-        return PortError("another program has it open", device=name, hint="Close the other monitor or terminal")
+        return PortBusy("another program has it open", device=name, hint="Close the other monitor or terminal")
     if code in (errno.ENOTTY, errno.EISDIR):
         return PortError("not a serial port", device=name, hint="`bitrelay devices` lists what there is")
     return PortError(f"cannot open it: {_reason(cause if code is not None else error)}", device=name)

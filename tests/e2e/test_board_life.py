@@ -1,41 +1,29 @@
 """What a relay owes to whoever holds its cable: the REPL at any time, settings that survive, and coming back."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 from relays import DEADLINE_S, open_console
 
-from bitrelay.lab.board import Board
 from bitrelay.lab.lab import Lab
 from bitrelay.lab.scenario import BoardSpec, Scenario
+from bitrelay.relay_files import export_file, import_file
 from shared_protocol import console as messages
 
 ALONE = Scenario(boards=(BoardSpec("relay"),))
-MPREMOTE = str(Path(sys.executable).parent / "mpremote")
 
 
-async def mpremote(board: Board, *arguments: str) -> str:
-    """What the real tool prints; it must succeed."""
-    process = await asyncio.create_subprocess_exec(
-        MPREMOTE, "connect", board.port, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    async with asyncio.timeout(DEADLINE_S):
-        output, _ = await process.communicate()
-    assert process.returncode == 0, output
-    return output.decode()
-
-
-async def test_mpremote_gets_the_repl_of_a_running_relay_and_soft_reset_brings_the_relay_back() -> None:
+async def test_two_ctrl_c_give_the_prompt_and_a_soft_reset_brings_the_relay_back() -> None:
     async with Lab(ALONE) as lab:
         await lab.ready()
         board = lab.boards["relay"]
         async with await open_console(board):
             pass
-        assert "['firmware'" in await mpremote(board, "exec", "import os; print(sorted(os.listdir('/')))")
-        # Whoever has the prompt keeps it: no watchdog ends the session.
-        assert "prompt" in await mpremote(board, "resume", "exec", "print('prompt')")
-        board.write(b"\x02\x04")
+        start = board.printed
+        board.write(b"\x03\x03")
+        await board.wait_for_output(r">>> $", DEADLINE_S, start)
+        board.write(b"import os; print(sorted(os.listdir('/')))\r")
+        await board.wait_for_output("'firmware', 'identity.bin', 'main.py'", DEADLINE_S, start)
+        board.write(b"\x04")
         async with await open_console(board) as console:
             assert console.info["reset_cause"] == "soft reset"
 
@@ -88,7 +76,8 @@ async def test_settings_survive_a_power_cut_at_any_moment() -> None:
                 assert console.info["name"] in (old, new)
                 old = console.info["name"]
                 told = await console.request(messages.SET, {"key": "dial_max", "value": "1"})
-                assert told == {"key": "dial_max", "value": "1"}
+                assert told["value"] == "1"
+                await console.request(messages.CONFIRM)
         await board.reboot()
         async with await open_console(board) as console:
             (record,) = await console.request_list(messages.GET, {"key": "dial_max"})
@@ -104,3 +93,57 @@ async def test_a_reboot_that_was_asked_for_happens() -> None:
         async with await open_console(board) as console:
             assert console.info["reset_cause"] == "hard reset"
         assert board.boots == 2
+
+
+async def test_settings_on_trial_go_back_at_the_fourth_start_unless_they_are_confirmed() -> None:
+    async with Lab(ALONE) as lab:
+        await lab.ready()
+        board = lab.boards["relay"]
+        async with await open_console(board) as console:
+            told = await console.request(messages.SET, {"key": "max_links", "value": "2"})
+            assert told == {"key": "max_links", "value": "2", "restart": True, "trial_s": 600}
+        for start in range(1, 5):
+            await board.reboot()
+            async with await open_console(board) as console:
+                assert console.info["max_links"] == (2 if start < 4 else 4), start
+                assert ("trial_s" in console.info) == (start < 4) and not console.info["restart"]
+
+
+async def test_settings_that_the_relay_cannot_start_with_do_not_keep_it_down() -> None:
+    # Frame slots that do not fit its memory.
+    small = Scenario(boards=(BoardSpec("relay", heap="204k"),))
+    async with Lab(small) as lab:
+        await lab.ready()
+        board = lab.boards["relay"]
+        async with await open_console(board) as console:
+            await console.request(messages.SET, {"key": "frame_slots", "value": "64"})
+            await console.request(messages.REBOOT)
+        start = 0
+        for _ in range(3):
+            await board.wait_for_output("MemoryError", DEADLINE_S, start)
+            start = board.printed
+            await board.reboot()
+        async with await open_console(board) as console:
+            (record,) = await console.request_list(messages.GET, {"key": "frame_slots"})
+            assert record["value"] == "20" and "trial_s" not in console.info
+        assert board.boots == 5
+
+
+async def test_settings_and_identity_go_to_another_relay_byte_by_byte() -> None:
+    two = Scenario(boards=(BoardSpec("old"), BoardSpec("new")))
+    async with Lab(two) as lab:
+        await lab.ready()
+        async with await open_console(lab.boards["old"]) as console:
+            await console.request(messages.SET, {"key": "name", "value": "attic"})
+            await console.request(messages.SET, {"key": "max_links", "value": "3"})
+            kept = {what: await export_file(console, what) for what in (messages.SETTINGS, messages.IDENTITY)}
+        async with await open_console(lab.boards["new"]) as console:
+            assert await export_file(console, messages.IDENTITY) != kept[messages.IDENTITY]
+            for what, data in kept.items():
+                await import_file(console, what, data)
+            assert (await console.request(messages.INFO))["restart"]
+            await console.request(messages.REBOOT)
+        async with await open_console(lab.boards["new"]) as console:
+            assert console.info["name"] == "attic" and console.info["max_links"] == 3 and not console.info["restart"]
+            for what, data in kept.items():
+                assert await export_file(console, what) == data

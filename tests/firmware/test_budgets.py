@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bitrelay.lab.build import build_board_files, find_interpreter
+from bitrelay.boards.compile import board_files, write_files
+from bitrelay.lab.build import find_interpreter
 
 BOARD = Path(__file__).parent / "board"
 HEAP = "192k"
@@ -24,7 +25,7 @@ LISTENERS = 3
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which MicroPython finds the firmware as a board has it, compiled."""
     directory = tmp_path_factory.mktemp("compiled")
-    build_board_files(directory, find_interpreter())
+    write_files(board_files(find_interpreter().arch), directory)
     return dict(os.environ, PYTHONHASHSEED="0", MICROPYPATH=f"{BOARD}:{directory}:.frozen")
 
 

@@ -5,11 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from bitrelay.cli import app
 from bitrelay.cli.decode import decoded, frame_line
 from bitrelay.cli.output import PipeConsole
 from bitrelay.decode import TYPE_NAMES
@@ -56,11 +59,20 @@ def test_help_names_every_exit_code() -> None:
         assert f"{code.value} {EXIT_MEANING[code]}" in text
 
 
-@pytest.mark.parametrize("command", ["devices", "info", "stats", "links", "listen", "send", "log", "decode", "lab"])
-def test_every_command_has_help_and_json(command: str) -> None:
-    done = run(command, "--help")
+def commands(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *before, name)
+        else:
+            yield (*before, name)
+
+
+# All but the one whose output is a terminal.
+@pytest.mark.parametrize("command", [c for c in commands(typer.main.get_command(app)) if c != ("repl",)])
+def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
+    done = run(*command, "--help")
     assert done.returncode == 0
-    assert command == "lab" or "--json" in done.stdout
+    assert "--json" in done.stdout
 
 
 def test_version() -> None:
@@ -210,6 +222,12 @@ def test_decode_of_closed_input_is_bad_data() -> None:
 )  # fmt: skip
 def test_wrong_usage_is_2(args: list[str]) -> None:
     assert run(*args).returncode == ExitCode.USAGE
+
+
+def test_wrong_usage_is_told_in_json_to_who_asks_for_json() -> None:
+    done = run("info", "--no-such-option", "--json")
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == done.returncode == ExitCode.USAGE and "--no-such-option" in told["error"]
 
 
 @pytest.mark.parametrize(

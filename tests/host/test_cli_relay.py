@@ -251,12 +251,12 @@ def test_a_signal_ends_listen_with_what_a_shell_shows_for_it(
     assert 128 - process.returncode == code
 
 
-def test_a_device_that_vanishes_ends_listen_with_74(relay: FakeRelay, pty_relay: PtyRelay) -> None:
+def test_a_device_that_vanishes_ends_listen_with_84(relay: FakeRelay, pty_relay: PtyRelay) -> None:
     def vanish(relay: FakeRelay, request_id: int, values: Values) -> None:
         send_frames(relay, request_id, values)
         pty_relay.vanish()
 
     relay.answers[messages.LISTEN] = vanish
     done = run("listen", "--port", pty_relay.port)
-    assert done.returncode == ExitCode.IO_ERROR
+    assert done.returncode == ExitCode.DEVICE_LOST
     assert "the device has gone. Its lab has ended" in done.stderr

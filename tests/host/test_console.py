@@ -232,6 +232,14 @@ async def test_what_answers_and_is_no_relay_is_told(
         await Console.open(pty_relay.port, timeout_s=1)
 
 
+async def test_a_prompt_is_known_however_much_is_echoed_after_it(relay: FakeRelay, pty_relay: PtyRelay) -> None:
+    relay.answers[messages.INFO] = lambda relay, i, values: relay.send(
+        b"#\x08" * 200 if len(relay.requests) > 1 else b"\r\n>>> #"
+    )
+    with pytest.raises(NotARelay, match="MicroPython's prompt"):
+        await Console.open(pty_relay.port, timeout_s=1)
+
+
 async def test_a_relay_of_another_protocol_is_refused(relay: FakeRelay, pty_relay: PtyRelay) -> None:
     relay.answers[messages.INFO] = lambda relay, i, values: relay.reply(messages.INFO, i, INFO | {"protocol": 99})
     with pytest.raises(DeviceError, match="protocol 99"):
@@ -239,22 +247,35 @@ async def test_a_relay_of_another_protocol_is_refused(relay: FakeRelay, pty_rela
 
 
 async def test_a_knock_does_no_harm_at_a_prompt(relay: FakeRelay, pty_relay: PtyRelay) -> None:
-    """Ctrl-A to Ctrl-E act on an empty line only, and a line that is a comment runs nothing."""
+    """Ctrl-B shows the prompt; it and its like act on an empty line only, and a line that is a comment runs nothing."""
     async with await Console.open(pty_relay.port):
-        assert relay.received.startswith(b"#\0\0")
+        assert relay.received.startswith(b"\2#\0\0")
 
 
-@pytest.mark.parametrize("first_id", [0x0300, 0x0A0A, 0x0DFF, 0xFFFF, 0x1203, 1])
-async def test_a_knock_never_interrupts_a_board_that_boots(
+@pytest.mark.parametrize("first_id", [1, 3, 8, 0x2F, 0xFF])
+async def test_a_knock_has_no_key_that_acts_on_a_board(
     relay: FakeRelay, pty_relay: PtyRelay, monkeypatch: pytest.MonkeyPatch, first_id: int
 ) -> None:
-    """Until our code runs, MicroPython takes 0x03 for Ctrl-C wherever it is; CR or LF would end the comment line."""
-    monkeypatch.setattr("bitrelay.console.random.randrange", lambda start, stop: first_id)
+    """Until our code runs, MicroPython takes 0x03 for Ctrl-C wherever it is; at its prompt, CR or LF would end the
+    comment line, and backspaces would empty it, so that Ctrl-A or Ctrl-D in what follows act."""
+    monkeypatch.setattr("bitrelay.console.random.randrange", lambda start, stop: max(start, first_id))
     relay.answers[messages.INFO] = lambda relay, i, values: (
         len(relay.requests) >= 3 and relay.reply(messages.INFO, i, INFO)
     )
     async with await Console.open(pty_relay.port):
-        assert not set(relay.received) & set(b"\x03\r\n")
+        keys = {byte for byte in relay.received if byte < 0x20 or byte == 0x7F}
+        assert keys <= set(b"\0\1\2\6")
+
+
+async def test_knocks_and_requests_do_not_share_ids(relay: FakeRelay, pty_relay: PtyRelay) -> None:
+    relay.answers[messages.TIME] = lambda relay, i, values: relay.reply(messages.TIME, i, values)
+    async with await Console.open(pty_relay.port) as console:
+        console._next_id = 0xFFFE
+        for _ in range(4):
+            await console.request(messages.TIME, {"time_ms": 5})
+    ids = {kind: [i for asked, i, _ in relay.requests if asked == kind] for kind in (messages.INFO, messages.TIME)}
+    assert all(1 <= i < 0x100 for i in ids[messages.INFO])
+    assert ids[messages.TIME] == [0xFFFE, 0xFFFF, 0x100, 0x101]
 
 
 async def test_a_knock_ends_a_frame_that_noise_has_opened(relay: FakeRelay, pty_relay: PtyRelay) -> None:

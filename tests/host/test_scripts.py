@@ -64,15 +64,35 @@ def test_help_says_what_it_does_and_makes_no_environment(tmp_path: Path) -> None
     assert not (tmp_path / "venv").exists()
 
 
-@pytest.mark.parametrize(
-    "args", [[], ["--json"], ["--virtual"], ["--virtual", "0"], ["--virtual", "x"], ["--virtual="]]
-)
+@pytest.mark.parametrize("args", [["--virtual"], ["--virtual", "0"], ["--virtual", "x"], ["--virtual="]])
 def test_wrong_usage_is_2_before_anything_is_made(tmp_path: Path, args: list[str]) -> None:
     done = run(*args, BITRELAY_VENV=str(tmp_path / "venv"))
     assert done.returncode == 2
     assert done.stderr.startswith("flash.sh: ")
     assert "./flash.sh --virtual 3" in done.stderr or "number of boards" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("args", [[], ["--json"], ["-p", "/dev/tty USB0", "--erase", "--name", "a b"]])
+def test_everything_else_goes_to_the_flash_command(tmp_path: Path, args: list[str]) -> None:
+    venv = tmp_path / "venv"
+    environment_made(venv, 'printf "%s\\n" "$*" >&2')
+    first = run(*args, cwd=tmp_path, BITRELAY_VENV=str(venv))
+    assert first.stdout == "[flash]" + "".join(f"[{arg}]" for arg in args)
+    second = run(*args, BITRELAY_VENV=str(venv))
+    assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
+    # For a real board nothing of the lab is installed, and a lab that is asked for later is.
+    assert (venv / "bitrelay-installed").read_text().split()[1:] == []
+    run("--virtual", "1", BITRELAY_VENV=str(venv))
+    assert (venv / "bitrelay-installed").read_text().split()[1:] == ["lab"]
+    assert (venv / "install.log").read_text().rstrip().endswith(f"--editable {ROOT}[lab]")
+
+
+def test_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    environment_made(venv, "true")
+    program(venv / "bin/bitrelay", "exit 84")
+    assert run(BITRELAY_VENV=str(venv)).returncode == 84
 
 
 def test_options_go_to_the_demo_from_any_directory(tmp_path: Path) -> None:

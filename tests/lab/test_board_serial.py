@@ -14,8 +14,6 @@ import serial
 from bitrelay.lab.board import Board, BoardState
 from bitrelay.lab.rfc2217 import ModemLines
 
-pytest.importorskip("mpremote")
-
 DEADLINE_S = 15.0
 BUSY = "import time\nprint('up')\nwhile True: time.sleep_ms(20)\n"
 
@@ -56,7 +54,7 @@ async def test_mpremote_runs_copies_and_resets(make_board: MakeBoard, tmp_path: 
     # Every byte value, the interrupt character too.
     (tmp_path / "data.bin").write_bytes(bytes(range(256)) * 9)
     await mpremote(port, "cp", str(tmp_path / "data.bin"), ":data.bin")
-    assert (board.root / "data.bin").read_bytes() == bytes(range(256)) * 9
+    assert board.files()["/data.bin"] == bytes(range(256)) * 9
     assert "data.bin" in await mpremote(port, "ls")
     seen = board.printed
     await mpremote(port, "reset")

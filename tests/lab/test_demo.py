@@ -4,21 +4,16 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lab_command import DEADLINE_S, Command, are_gone
 from rich.console import Console
 
 from bitrelay.lab.demo import MAX_BOARDS, DemoResult, Picture, RelayFigures, chain, run_demo
 from bitrelay.lab.demo_view import DemoView, draw, in_words, summary
-
-DEADLINE_S = 40.0
 
 GOOD = DemoResult(3, 200, 200, 0, 0, 0, True, 90.04, 150.06, 4.0, (RelayFigures("relay1", "running", 200, 0),), True)
 PICTURE = Picture(
@@ -33,89 +28,6 @@ PICTURE = Picture(
 )
 
 
-class Command:
-    """`bitrelay ARGUMENTS` in directories of its own."""
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.temporary = directory
-        environment = {**os.environ, "TMPDIR": str(directory), "XDG_RUNTIME_DIR": str(directory)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bitrelay", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            # A shell lets its background jobs ignore SIGINT, and these tests may be one.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def read_until(self, text: str) -> str:
-        """What it prints up to the line with this text; its own deadline ends it if the line never comes."""
-        assert self.process.stdout
-        seen = ""
-        for line in self.process.stdout:
-            seen += line
-            if text in line:
-                return seen
-        raise AssertionError(f"ended without {text!r}: {seen}{self.end()[1]}")
-
-    def boards(self) -> list[int]:
-        """The processes of its boards."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
-
-    def end(self, how: signal.Signals | None = None) -> tuple[str, str]:
-        """Send a signal, if any, and return what is still printed."""
-        if how:
-            self.process.send_signal(how)
-        try:
-            return self.process.communicate(timeout=DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            raise
-
-    def left_behind(self) -> list[str]:
-        return sorted(path.name for path in self.temporary.iterdir())
-
-
-@pytest.fixture
-def command() -> Iterator[Callable[..., Command]]:
-    started: list[Command] = []
-
-    # Not tmp_path: its names are so long that a lab would put its sockets elsewhere, where nobody looks.
-    with tempfile.TemporaryDirectory() as temporary:
-
-        def start(*arguments: str) -> Command:
-            directory = Path(temporary) / str(len(started))
-            directory.mkdir()
-            started.append(Command(directory, *arguments))
-            return started[-1]
-
-        yield start
-        for one in started:
-            if one.process.poll() is None:
-                one.process.kill()
-            one.process.communicate()
-
-
-def are_gone(pids: list[int]) -> bool:
-    end = time.monotonic() + DEADLINE_S
-    while any(is_alive(pid) for pid in pids):
-        if time.monotonic() > end:
-            return False
-        os.sched_yield()
-    return True
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 async def test_frames_cross_and_the_result_says_how() -> None:
     pictures: list[Picture] = []
     result = await run_demo(1, 12, on_progress=pictures.append)
@@ -123,7 +35,7 @@ async def test_frames_cross_and_the_result_says_how() -> None:
     assert (result.boards, result.sent, result.delivered) == (1, 24, 24)
     assert result.relays == (RelayFigures("relay1", "running", 24, 0),)
     phases = list(dict.fromkeys(picture.phase for picture in pictures))
-    assert phases == ["starting", "sending", "done"]
+    assert phases == ["flashing", "starting", "sending", "done"]
     assert len(pictures[-1].links) == 2
     assert pictures[-1].arrived == {"alice": 12, "bob": 12}
 
@@ -224,9 +136,10 @@ def test_kept_demo_ends_without_a_trace(command: Callable[..., Command], how: si
     assert demo.left_behind() == []
 
 
-def test_ctrl_c_while_it_starts_leaves_no_trace(command: Callable[..., Command]) -> None:
+@pytest.mark.parametrize("moment", ["flashing: .*write", "starting"])
+def test_ctrl_c_while_it_comes_up_leaves_no_trace(command: Callable[..., Command], moment: str) -> None:
     demo = command("lab", "demo", "--boards", "2")
-    demo.read_until("starting")
+    demo.read_until(moment)
     pids = demo.boards()
     _, error = demo.end(signal.SIGINT)
     assert demo.process.returncode == 130

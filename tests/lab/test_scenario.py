@@ -9,8 +9,8 @@ from bitrelay.lab.frame_maker import Kind
 from bitrelay.lab.reach import hops, neighbors
 from bitrelay.lab.scenario import Edge, Fault, FaultKind, Scenario
 from bitrelay.lab.scenario_file import find_scenario, load_scenario
-from bitrelay.lab.toml_source import ScenarioError
 from bitrelay.lab.traffic import Flow
+from bitrelay.toml_source import TomlError
 
 GOOD = """\
 title = "all there is"
@@ -69,6 +69,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
     scenario = load_scenario(write(tmp_path, GOOD))
     (board,) = scenario.boards
     assert (board.name, board.position, board.max_links, board.heap) == ("relay1", (1.0, 2.5), 4, "160k")
+    assert (board.board, board.chip) == ("esp32_generic_c3", "esp32c3")
     assert dict(board.settings) == {"dial_max": 1, "log_level": 4}
     alice, bob = scenario.phones
     assert (alice.platform, alice.announce, alice.pace) == ("android", False, 0.1)
@@ -97,10 +98,11 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("position = [1, 2.5]", "position = [1]", 7, "position must be two numbers"),
         ("position = [1, 2.5]", "position = [1, nan]", 7, "position must be two numbers"),
         ("esp32_generic_c3", "esp8266", 8, "no board 'esp8266' in .*esp32_generic, "),
+        ("esp32_generic_c3", "esp32_generic_c6", 8, "no virtual board has an ESP32-C6"),
         ('heap = "160k"', "heap = 160", 9, "heap must be a size"),
         ("settings = { dial_max = 1", "settings = { dial_max = [1]", 10, "settings must be a table"),
         ("dial_max = 1", "dial_mox = 1", 10, "no setting 'dial_mox' in .*Did you mean 'dial_max'?"),
-        ("dial_max = 1", "dial_max = 9", 10, "setting dial_max must be a whole number from 0 to 8, not 9"),
+        ("dial_max = 1", "dial_max = 9", 10, "setting dial_max must be a whole number from 0 to 8 .links., not 9"),
         ("dial_max = 1", "dial_max = true", 10, "setting dial_max must be a whole number"),
         ("dial_max = 1", 'dial_max = "1"', 10, "setting dial_max must be a whole number"),
         ("dial_max = 1", 'name = ""', 10, "setting name must be text of 1 to 29 bytes"),
@@ -135,7 +137,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
 def test_mistakes_are_told_with_their_line(tmp_path: Path, before: str, after: str, line: int, says: str) -> None:
     assert GOOD.count(before) >= 1
     path = write(tmp_path, GOOD.replace(before, after, 1))
-    with pytest.raises(ScenarioError, match=says) as error:
+    with pytest.raises(TomlError, match=says) as error:
         load_scenario(path)
     assert str(error.value).startswith(f"{path}:{line}: ")
     assert error.value.exit_code is ExitCode.BAD_DATA
@@ -151,14 +153,14 @@ def test_mistakes_are_told_with_their_line(tmp_path: Path, before: str, after: s
     ],
 )
 def test_files_that_are_no_scenario(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(ScenarioError, match=says):
+    with pytest.raises(TomlError, match=says):
         load_scenario(write(tmp_path, text))
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "binary.toml", tmp_path / "missing.toml", tmp_path):
-        with pytest.raises(ScenarioError):
+        with pytest.raises(TomlError):
             load_scenario(path)
 
 
@@ -183,7 +185,7 @@ def test_how_long_it_lasts_is_known_unless_frames_decide(
 
 
 def test_unknown_scenario_names_the_known_ones() -> None:
-    with pytest.raises(ScenarioError, match="line3, star, walk"):
+    with pytest.raises(TomlError, match="line3, star, walk"):
         find_scenario("circle")
 
 

@@ -16,7 +16,7 @@ VECTORS = ROOT / "tests" / "vectors" / "bitchat.json"
 
 # MicroPython finds the check modules by path as well.
 sys.path.insert(0, str(HERE))
-for _checks in ("vector_checks", "dedup_checks", "wire_checks", "fuzz_checks"):
+for _checks in ("vector_checks", "dedup_checks", "settings_checks", "wire_checks", "fuzz_checks"):
     pytest.register_assert_rewrite(_checks)
 
 

@@ -8,6 +8,7 @@ import sys
 import dedup_checks
 import fuzz_checks
 import micropython
+import settings_checks
 import vector_checks
 import wire_checks
 
@@ -62,7 +63,7 @@ def main():
     vectors = vector_checks.load(sys.argv[1])
     for vector in vectors:
         print(json.dumps({"name": vector["name"], "problem": problem_of(vector_checks.check, vector)}))
-    for module in (dedup_checks, wire_checks):
+    for module in (dedup_checks, settings_checks, wire_checks):
         for name in module.CHECKS:
             print(json.dumps({"name": name, "problem": problem_of(getattr(module, name))}))
     name = "check_a_frame_allocates_nothing"

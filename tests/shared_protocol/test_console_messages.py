@@ -18,6 +18,9 @@ REQUESTS = [
     console.SET,
     console.REBOOT,
     console.TIME,
+    console.CONFIRM,
+    console.EXPORT,
+    console.IMPORT,
 ]
 VALUES = {
     "u": st.integers(0, 2**64 - 1),
@@ -71,6 +74,10 @@ def test_no_damaged_message_raises(message: tuple[int, int, dict[str, object]], 
 def test_the_largest_answers_fit() -> None:
     stats = {"counters": [2**32 - 1] * counters.COUNT, "uptime_s": 2**32, "heap_free": 2**32, "heap_used": 2**32}
     assert len(console.encode(console.STATS | console.ANSWER, 1, stats)) < console.MAX_BODY
+    piece = {"size": 2048, "offset": 1536, "data": bytes(console.PIECE)}
+    assert len(console.encode(console.EXPORT | console.ANSWER, 1, piece)) < console.MAX_BODY
+    piece |= {"what": console.SETTINGS, "crc": 2**32 - 1, "trial_min": 1440}
+    assert len(console.encode(console.IMPORT, 1, piece)) < console.MAX_BODY
     heard = {"conn": 4, "frame": bytes(512), "verdict": "not relayed: not our business", "at_ms": 2**40}
     assert len(console.encode(console.EVENT_FRAME, 0, heard)) < console.MAX_BODY
 

@@ -6,9 +6,10 @@ from typing import Any
 import dedup_checks
 import fuzz_checks
 import pytest
+import settings_checks
 import wire_checks
 
-CHECKS = [(module, name) for module in (dedup_checks, wire_checks) for name in module.CHECKS]
+CHECKS = [(module, name) for module in (dedup_checks, settings_checks, wire_checks) for name in module.CHECKS]
 each_check = pytest.mark.parametrize(("module", "name"), CHECKS, ids=[name for _, name in CHECKS])
 
 

@@ -8,19 +8,20 @@ import typer
 
 from .. import __version__
 from ..errors import EXIT_MEANING, ExitCode
-from . import decode, devices, lab, relay, stream
+from . import backup, config, decode, devices, flash, lab, relay, repl, stream
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANING.items()) + "."
 
 app = typer.Typer(
     name="bitrelay",
-    help="Bluetooth mesh relays on ESP32 boards: watch them, talk to them, and try them in a lab without hardware.",
+    help="Bluetooth mesh relays on ESP32 boards: flash them, watch them, set them up, and try them without hardware.",
     epilog=_EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("flash")(flash.flash)
 app.command("devices")(devices.devices)
 app.command("info")(relay.info)
 app.command("stats")(relay.stats)
@@ -28,7 +29,12 @@ app.command("links")(relay.links)
 app.command("listen")(stream.listen)
 app.command("send")(relay.send)
 app.command("log")(stream.log)
+app.command("restart")(relay.restart)
 app.command("decode", context_settings={"ignore_unknown_options": True})(decode.decode)
+app.add_typer(config.app, name="config")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("repl")(repl.repl)
 app.add_typer(lab.app, name="lab")
 
 
@@ -47,6 +53,14 @@ def _options(
     pass
 
 
+def _tell_usage_error(error: BaseException | None) -> None:
+    # The same keys as every failure: who asked for JSON need not read stderr.
+    import json
+
+    told = error.format_message() if error is not None and hasattr(error, "format_message") else "wrong usage"
+    print(json.dumps({"error": told, "device": None, "hint": "See --help", "exit_code": int(ExitCode.USAGE)}))
+
+
 def run() -> int:
     """Run the command line of this process; the exit code. Prints one line and no traceback, whatever happens.
 
@@ -62,6 +76,8 @@ def run() -> int:
         # What rich and typer make of a closed pipe while they print a help text is status 1.
         if isinstance(end.__context__, BrokenPipeError):
             return ExitCode.OUTPUT_CLOSED
+        if end.code == ExitCode.USAGE and "--json" in sys.argv:
+            _tell_usage_error(end.__context__)
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except Exception as error:
         if os.environ.get("BITRELAY_TRACEBACK"):

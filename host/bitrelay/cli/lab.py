@@ -1,23 +1,22 @@
 """`bitrelay lab`: virtual relays and phones, to try things without hardware."""
 
-from collections.abc import Coroutine
-from importlib.util import find_spec
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import BrokenInstallation, ExitCode
 from .options import JsonFlag
 from .output import Output, PipeConsole, duration, reporting
+from .running import run_until_told
 
 if TYPE_CHECKING:
     from ..lab.demo import DemoResult
     from ..lab.event import Event
     from ..lab.lab import Lab
     from ..lab.scenario import Scenario
-
-Result = TypeVar("Result")
+    from ..lab.single_board import SingleBoard
 
 app = typer.Typer(help="Virtual relays and phones, to try things without hardware.", no_args_is_help=True)
 
@@ -78,7 +77,9 @@ def demo(
                     _say(out, "Ctrl-C ends the lab.")
                     await _tell_events(out, lab)
 
-            result = _run(run_demo(boards, frames, micropython=micropython, on_progress=view.show, while_up=while_up))
+            result = run_until_told(
+                run_demo(boards, frames, micropython=micropython, on_progress=view.show, while_up=while_up)
+            )
         if not result.passed:
             raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -127,7 +128,74 @@ def up(
                     _say(out, "Ctrl-C ends the lab.")
                 await alongside(play_and_stay(lab), _tell_events(out, lab))
 
-        _run(play())
+        run_until_told(play())
+
+
+@app.command()
+def board(
+    chip: Annotated[str, typer.Option("--chip", help="esp32, esp32c3 or esp32s3.")] = "esp32c3",
+    flash_size: Annotated[
+        str | None,
+        typer.Option(
+            "--flash-size", help="2MB, 4MB, 8MB or 16MB; without it, that of FILE, or 4MB.", show_default=False
+        ),
+    ] = None,
+    flash: Annotated[
+        Path | None,
+        typer.Option(
+            "--flash",
+            metavar="FILE",
+            help="Start from this flash and keep it; made if it is not there.",
+            show_default=False,
+        ),
+    ] = None,
+    auto_reset: Annotated[
+        bool,
+        typer.Option(
+            "--auto-reset/--no-auto-reset", help="Whether DTR and RTS reach the reset and boot pins, as on most boards."
+        ),
+    ] = True,
+    name: Annotated[str, typer.Option("--name", help="What `bitrelay devices` calls it.", show_default=False)] = "",
+    json: JsonFlag = False,
+    micropython: MicropythonOption = None,
+) -> None:
+    """Start one virtual board, blank as from the shop, and leave it running until Ctrl-C.
+
+    Its ports take esptool, mpremote and everything of bitrelay. The signal SIGUSR1 presses its RESET button, SIGUSR2
+    presses RESET while BOOT is held.
+    """
+    import signal
+
+    with reporting(json) as out:
+        _demand_lab()
+        from ..lab.esp_resets import ROM_WORDS
+        from ..lab.nor_flash import SIZE_NAMES
+        from ..lab.scenario_file import is_name
+        from ..lab.single_board import single_board
+
+        if chip not in ROM_WORDS:
+            raise typer.BadParameter(f"no virtual board has the chip {chip!r}; there are: {', '.join(ROM_WORDS)}")
+        if flash_size and flash_size.upper() not in SIZE_NAMES:
+            raise typer.BadParameter(f"no flash size {flash_size!r}; there are: {', '.join(SIZE_NAMES)}")
+        if name and not is_name(name):
+            raise typer.BadParameter(f"{name!r} is no name: 1 to 24 letters, digits, - and _")
+        size = SIZE_NAMES[flash_size.upper()] if flash_size else None
+
+        async def stay() -> None:
+            import asyncio
+
+            async with single_board(
+                chip, flash_size=size, flash=flash, auto_reset=auto_reset, name=name, micropython=micropython
+            ) as single:
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGUSR1, single.board.press_reset)
+                loop.add_signal_handler(signal.SIGUSR2, single.board.press_boot_and_reset)
+                single.board.on_restart = lambda why: out.note(f"{single.board.name}: restarted by itself: {why}")
+                single.board.on_failure = lambda why: out.note(f"{single.board.name}: gave up: {why}")
+                _show_board(out, single)
+                await _for_ever()
+
+        run_until_told(stay())
 
 
 def _show_result(out: Output, result: "DemoResult", text: str) -> None:
@@ -146,9 +214,21 @@ def _show_ports(out: Output, lab: "Lab") -> None:
     first = next(iter(lab.boards.values()), None)
     if first:
         out.line(f"Try in another terminal: bitrelay info -p {first.name}    bitrelay listen -p {first.name}")
-        get = "" if find_spec("mpremote") else "    (pip install mpremote)"
-        out.line(f"The prompt of MicroPython: mpremote connect {first.port}{get}")
+        out.line(f"The prompt of MicroPython: bitrelay repl -p {first.name}    or: mpremote connect {first.port}")
         out.line(f"A board that has stopped goes on with: mpremote connect {first.port} reset")
+
+
+def _show_board(out: Output, single: "SingleBoard") -> None:
+    values = single.as_json()
+    if out.as_json:
+        out.record(values)
+        return
+    out.table(("", ""), [(key, str(value)) for key, value in values.items()])
+    out.line(f"Flash it from another terminal: bitrelay flash --port {values['name']}")
+    out.line("The firmware file stands in for MicroPython's where nothing can be downloaded; esptool takes it as well.")
+    if not single.board.auto_reset:
+        out.line(f"Buttons: kill -USR1 {os.getpid()} is RESET, kill -USR2 {os.getpid()} is RESET while BOOT is held.")
+    out.line("Ctrl-C takes the board away.")
 
 
 def _say(out: Output, text: str) -> None:
@@ -195,38 +275,6 @@ def _demand_lab() -> None:
         raise BrokenInstallation(
             f"the lab needs {error.name}, which is not installed", hint="Install it with pip install 'bitrelay[lab]'"
         ) from None
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    # Ctrl-C and an end asked for by others take the same way down, once: an impatient second one must not leave half
-    # a lab behind.
-    import asyncio
-    import signal
-
-    async def main() -> Result:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _once(task.cancel))
-        return await work
-
-    try:
-        return asyncio.run(main())
-    except asyncio.CancelledError:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-
-def _once(action: Any) -> Any:
-    done = False
-
-    def act() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            action()
-
-    return act
 
 
 async def _for_ever() -> None:

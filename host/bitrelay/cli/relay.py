@@ -1,4 +1,4 @@
-"""`bitrelay info`, `stats`, `links` and `send`: one question, one answer."""
+"""`bitrelay info`, `stats`, `links`, `send` and `restart`: one question, one answer."""
 
 import secrets
 import time
@@ -106,6 +106,24 @@ def send(
         _report_sent(out, frame, count)
 
 
+def restart(port: PortOption = None, timeout: TimeoutOption = 30.0, json: JsonFlag = False) -> None:
+    """Restart the relay and wait until it is back."""
+    with reporting(json) as out:
+
+        async def work(console: "Console") -> Values:
+            from ..relay_files import restart as restart_relay
+
+            name = console.info.get("name")
+            async with await restart_relay(console, timeout) as back:
+                return {"port": back.port, "name": name, "reset_cause": back.info.get("reset_cause")}
+
+        relay = with_console(port, min(timeout, 5.0), work)
+        if json:
+            out.record(relay)
+        else:
+            out.line(f"{relay['name'] or relay['port']} has restarted and answers.")
+
+
 def _report_sent(out: Output, frame: bytes, count: int) -> None:
     if count == 0:
         raise CheckFailed("the relay has no link: the frame went nowhere", hint="`bitrelay links` shows its links")
@@ -171,6 +189,7 @@ def _info_rows(relay: Values) -> list[tuple[str, str]]:
         ("name", relay.get("name")),
         ("port", relay.get("port")),
         ("firmware", f"bitrelay {relay.get('version', '?')}, console protocol {relay.get('protocol', '?')}"),
+        ("program", relay.get("build") or None),
         ("chip", relay.get("chip")),
         ("MicroPython", relay.get("micropython")),
         ("unique id", plain(relay.get("unique_id"))),
@@ -179,9 +198,19 @@ def _info_rows(relay: Values) -> list[tuple[str, str]]:
         ("heap", _heap(relay)),
         ("up", duration(relay["uptime_s"]) if "uptime_s" in relay else None),
         ("last start", relay.get("reset_cause")),
+        ("settings", _settings_state(relay)),
         ("clock", utc(relay.get("time_ms") or 0) or "not set"),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _settings_state(relay: Values) -> str | None:
+    told = []
+    if relay.get("trial_s") is not None:
+        told.append(f"on trial: they revert in {duration(relay['trial_s'])} unless confirmed (bitrelay config confirm)")
+    if relay.get("restart"):
+        told.append("some take effect at the next start (bitrelay restart)")
+    return "; ".join(told) or None
 
 
 def _heap(values: Values) -> str | None:

@@ -1,11 +1,19 @@
 """What joins a virtual board's interpreter to its controller on the virtual radio."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from .build import Interpreter
 from .controller import RadioController
+from .directory import claimed_directory
 from .nimble import NimbleHost
 from .radio import Radio
+
+# What an AF_UNIX path may be long, less the name of the socket.
+_LONGEST_SOCKET_DIRECTORY = 90
+_SOCKET = ".radio"
 
 
 class BoardRadio(Protocol):
@@ -66,3 +74,18 @@ class HciRadio:
 
     async def close(self) -> None:
         self.power_cut()
+
+
+def join_radio(controller: RadioController, radio: Radio, interpreter: Interpreter, directory: Path) -> BoardRadio:
+    """The radio side of a board with this interpreter; directory is one that socket_directory() gave."""
+    return HciRadio(controller, radio) if interpreter.has_bluetooth else ShimRadio(controller, directory / _SOCKET)
+
+
+@contextmanager
+def socket_directory(directory: Path) -> Iterator[Path]:
+    """A directory for a board's socket: its own, unless that has too long a path."""
+    if len(str(directory)) <= _LONGEST_SOCKET_DIRECTORY:
+        yield directory
+    else:
+        with claimed_directory(Path("/tmp")) as short:
+            yield short

@@ -12,6 +12,7 @@ from shared_protocol import console as messages
 from shared_protocol.frame import MAX_TTL
 
 from .board import Board
+from .flashing import flash_lab
 from .lab import Lab
 from .ledger import Ledger, Report, rounded
 from .scenario import BoardSpec, Edge, PhoneSpec, Scenario
@@ -101,13 +102,13 @@ async def run_demo(
     on_progress: Callable[[Picture], None] = lambda picture: None,
     while_up: Callable[[DemoResult, Lab], Awaitable[None]] | None = None,
 ) -> DemoResult:
-    """Send `frames` frames each way over `boards` relays (1 to 6), as fast as they are carried.
+    """Flash `boards` blank boards (1 to 6) and send `frames` frames each way over them, as fast as they are carried.
 
     on_progress gets a picture ten times a second, and what it raises ends the demonstration; while_up is awaited with
     the result before the lab is taken down.
     """
     show = _Show(chain(boards, frames), frames, on_progress)
-    async with Lab(show.scenario, micropython=micropython) as lab:
+    async with Lab(show.scenario, micropython=micropython, blank=True) as lab:
         try:
             report, seconds = await alongside(show.run(lab), show.draw(lab))
         finally:
@@ -157,7 +158,8 @@ class _Show:
     # What is shown while the demonstration runs.
     def __init__(self, scenario: Scenario, frames: int, on_progress: Callable[[Picture], None]) -> None:
         self.scenario = scenario
-        self.phase = "starting"
+        self.phase = "flashing"
+        self._stages: dict[str, str] = {}
         self._frames = frames
         self._on_progress = on_progress
         self._consoles: dict[str, Console] = {}
@@ -167,6 +169,8 @@ class _Show:
         self._start = self._loop.time()
 
     async def run(self, lab: Lab) -> tuple[Report, float]:
+        await flash_lab(lab, self._stages.__setitem__)
+        self.phase = "starting"
         await lab.ready()
         await self.open_consoles(lab)
         self.phase = "sending"
@@ -242,7 +246,7 @@ class _Show:
 
     def _figures(self, board: Board) -> RelayFigures:
         if board.name not in self._before:
-            return RelayFigures(board.name, str(board.state))
+            return RelayFigures(board.name, self._stages.get(board.name) or str(board.state))
         pairs = zip(self._now[board.name], self._before[board.name], strict=True)
         did = dict(zip(NAMES, (now - before for now, before in pairs), strict=False))
         dropped = sum(number for name, number in did.items() if name.startswith("drop_"))

@@ -83,6 +83,8 @@ def draw(picture: Picture) -> RenderableType:
 
 def in_words(picture: Picture) -> str:
     """The picture as one line."""
+    if picture.phase == "flashing":
+        return f"flashing: {', '.join(f'{r.name} {r.state}' for r in picture.relays)} ({picture.seconds:.0f} s)"
     if picture.phase == "starting":
         return f"starting: {len(picture.links)} of {len(picture.nodes) - 1} links up ({picture.seconds:.0f} s)"
     ways = ", ".join(

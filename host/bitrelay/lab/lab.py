@@ -4,27 +4,31 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bitrelay import ports
+from bitrelay.boards.compile import board_files
 from bitrelay.errors import DeviceError, DeviceTimeout
 from shared_protocol.frame import MAX_TTL, TYPE
 
 from .board import Board, BoardState
-from .board_radio import HciRadio, ShimRadio
-from .build import Interpreter, build_board_files, build_shim, find_interpreter
+from .board_radio import join_radio, socket_directory
+from .build import Interpreter, build_shim, find_interpreter
 from .controller import RadioController
 from .directory import claimed_directory
 from .event import Event, EventKind, of_fault
+from .flash_contents import write_all
 from .ledger import Ledger, Report
+from .nor_flash import NorFlash
 from .phone import Phone
 from .radio import Radio
 from .reach import hops, neighbors
 from .scenario import BoardSpec, Fault, FaultKind, Position, Scenario
+from .stand_in import FULL_SIZE, SMALL_SIZE, build_firmware, version_of
 from .traffic import PROBE_TYPE, book_arrivals, probe_of, run_flow
 from .waiting import together
 
@@ -34,8 +38,6 @@ READY_S = 60.0
 _LOOK_EVERY_S = 0.05
 _PROBE_S = 0.5
 _MOVES_PER_S = 5.0
-# What an AF_UNIX path may be long, less the name of the socket.
-_LONGEST_SOCKET_DIRECTORY = 90
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ class Lab:
     """`async with Lab(scenario) as lab:` gives boards and phones that have been switched on.
 
     micropython names another interpreter than the installed one. With advertise the boards' ports are told to
-    `bitrelay devices`. events has what happened and was not read yet. Whatever happens, leaving ends every process and
-    removes every file.
+    `bitrelay devices`. Boards have the relay's program and their settings on their flash, or with blank nothing: they
+    then wait for somebody who flashes them, with the file that firmware() gives. events has what happened and was not
+    read yet. Whatever happens, leaving ends every process and removes every file.
     """
 
-    def __init__(self, scenario: Scenario, *, micropython: Path | None = None, advertise: bool = True) -> None:
+    def __init__(
+        self, scenario: Scenario, *, micropython: Path | None = None, advertise: bool = True, blank: bool = False
+    ) -> None:
         self.scenario = scenario
         self.boards: dict[str, Board] = {}
         self.phones: dict[str, Phone] = {}
@@ -64,6 +69,9 @@ class Lab:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self._micropython = micropython
         self._advertise = advertise
+        self._blank = blank
+        self._directory: Path
+        self._interpreter: Interpreter
         self._exit = AsyncExitStack()
         self._positions: dict[str, Position] = {}
 
@@ -84,19 +92,19 @@ class Lab:
 
     async def _bring_up(self) -> None:
         scenario = self.scenario
-        interpreter = find_interpreter(self._micropython)
-        directory = self._exit.enter_context(claimed_directory())
+        self._interpreter = find_interpreter(self._micropython)
+        self._directory = self._exit.enter_context(claimed_directory())
         self.radio = Radio(scenario.seed, scenario.loss, scenario.exponent)
         self._exit.callback(self.radio.close)
         if scenario.boards:
-            build_shim(directory / "shim", interpreter)
+            build_shim(self._directory / ".shim", self._interpreter)
         self._positions = {
             **{board.name: board.position for board in scenario.boards if board.position},
             **{phone.name: phone.position for phone in scenario.phones if phone.position},
         }
         # Everybody gets a place on the map before anybody speaks.
         for number, spec in enumerate(scenario.boards, 1):
-            self.boards[spec.name] = self._make_board(spec, number, directory, interpreter)
+            self.boards[spec.name] = self._make_board(spec, number)
         for phone in scenario.phones:
             self.phones[phone.name] = Phone(
                 phone.name,
@@ -115,30 +123,36 @@ class Lab:
             await board.start()
         if self._advertise and self.boards:
             self._exit.callback(ports.withdraw)
-            ports.advertise(ports.BoardPort(b.name, b.port, b.url) for b in self.boards.values())
+            ports.advertise(
+                ports.BoardPort(b.name, b.port, b.url, b.chip, str(self.firmware(b.chip))) for b in self.boards.values()
+            )
         for virtual_phone in self.phones.values():
             self._exit.push_async_callback(virtual_phone.stop)
             await virtual_phone.start()
 
-    def _make_board(self, spec: BoardSpec, number: int, directory: Path, interpreter: Interpreter) -> Board:
-        home = directory / spec.name
-        build_board_files(home / "fs", interpreter)
-        settings = {"name": spec.name, "max_links": spec.max_links} | dict(spec.settings)
-        (home / "fs" / "settings.json").write_text(json.dumps(settings))
+    def firmware(self, chip: str) -> Path:
+        """The file that stands in for MicroPython's firmware on boards with this chip; it goes with the lab."""
+        path = self._directory / f"{chip}.bin"
+        if not path.exists():
+            path.write_bytes(build_firmware(chip, version_of(self._interpreter), FULL_SIZE))
+        return path
+
+    def _make_board(self, spec: BoardSpec, number: int) -> Board:
+        home = self._directory / spec.name
+        home.mkdir()
         address = bytes((0xF0, 0xF1, 0xF2, 0xF3, 0xF4, number))
         controller = self.radio.add(
             spec.name, ":".join(f"{byte:02X}" for byte in address), spec.position, max_links=spec.max_links
         )
-        socket = home if len(str(home)) <= _LONGEST_SOCKET_DIRECTORY else self._exit.enter_context(_short_directory())
-        bluetooth = (
-            HciRadio(controller, self.radio) if interpreter.has_bluetooth else ShimRadio(controller, socket / "radio")
-        )
+        sockets = self._exit.enter_context(socket_directory(home))
         board = Board(
             spec.name,
             home,
-            interpreter,
-            directory / "shim",
-            bluetooth=bluetooth,
+            self._interpreter,
+            self._directory / ".shim",
+            self._make_flash(spec, home),
+            chip=spec.chip,
+            bluetooth=join_radio(controller, self.radio, self._interpreter, sockets),
             controller=controller,
             unique_id=address,
             heap=spec.heap,
@@ -146,6 +160,14 @@ class Lab:
         board.on_restart = lambda why: self._tell(EventKind.RESTARTED, board, f"restarted by itself: {why}")
         board.on_failure = lambda why: self._tell(EventKind.FAILED, board, f"given up: {why}")
         return board
+
+    def _make_flash(self, spec: BoardSpec, home: Path) -> NorFlash:
+        flash = NorFlash(home / "flash.bin")
+        if not self._blank:
+            # Straight onto the flash: over a serial port each board would take seconds.
+            files = board_files(self._interpreter.arch) | {"/settings.json": settings_of(spec)}
+            write_all(flash, spec.chip, build_firmware(spec.chip, version_of(self._interpreter), SMALL_SIZE), files)
+        return flash
 
     def _tell(self, kind: EventKind, board: Board, what: str) -> None:
         self.events.put_nowait(Event(kind, board.name, what))
@@ -308,8 +330,9 @@ class Lab:
         await self.apply(fault)
 
 
-def _short_directory() -> AbstractContextManager[Path]:
-    return claimed_directory(Path("/tmp"))
+def settings_of(spec: BoardSpec) -> bytes:
+    """The settings file of a board of a scenario."""
+    return json.dumps({"name": spec.name, "max_links": spec.max_links} | dict(spec.settings)).encode()
 
 
 def _has_heard(phone: Phone, author: bytes) -> bool:

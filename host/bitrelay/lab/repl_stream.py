@@ -55,6 +55,8 @@ class ReplStream:
     def _watch_banners(self, shown: bytes) -> None:
         self._seen = self._seen[-_OVERLAP:] + shown
         raw, friendly = self._seen.rfind(RAW_BANNER), self._seen.rfind(_FRIENDLY_BANNER)
-        if raw != friendly:
+        if not self.ready:
+            # A raw banner before is the program's own: the relay serves a raw REPL itself (firmware/session.py).
+            self.unprepared = friendly >= 0
+        elif raw != friendly:
             self.raw = raw > friendly
-            self.unprepared = not self.ready

@@ -1,6 +1,7 @@
 """A board's serial port on TCP (RFC 2217), with the modem lines that reach its reset and boot pins."""
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,11 @@ import serial.rfc2217 as telnet
 MAX_WAITING = 1 << 16
 _MAX_SUBOPTION = 64
 _IAC = b"\xff"
+_HOST = "127.0.0.1"
+# How long a client that was turned away may take to notice.
+_PATIENCE_S = 10.0
+# What a UART makes of bits that come too fast.
+_GARBLED = bytes(byte ^ 0x5A for byte in range(256))
 
 
 class ModemLines:
@@ -21,7 +27,9 @@ class ModemLines:
     then.
     """
 
-    def __init__(self, hold: Callable[[], None], release: Callable[[bool], None]) -> None:
+    def __init__(
+        self, hold: Callable[[], None] = lambda: None, release: Callable[[bool], None] = lambda low: None
+    ) -> None:
         self._hold = hold
         self._release = release
         self._held = False
@@ -49,32 +57,68 @@ class ModemLines:
 
 
 class Rfc2217Server:
-    """Serves one client at a time on 127.0.0.1; a second one is turned away, as a busy port does."""
+    """Serves one client at a time on 127.0.0.1; a second one is turned away, as a busy port does.
 
-    def __init__(self, lines: ModemLines, on_input: Callable[[bytes], None]) -> None:
+    What a client sends at more than max_baud (bits per second; 0: no limit) reaches on_input garbled.
+    """
+
+    def __init__(self, lines: ModemLines, on_input: Callable[[bytes], None], max_baud: int = 0) -> None:
         self.lines = lines
         self.on_input = on_input
+        self.max_baud = max_baud
         self.client: _Client | None = None
         self._server: asyncio.Server | None = None
+        self._reserved: socket.socket | None = None
+        self._turned_away: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._port = 0
 
     async def open(self) -> str:
-        """Start listening; returns the rfc2217:// URL."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Client(self), "127.0.0.1", 0)
-        return f"rfc2217://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        """Start listening, on the same port as before if there was one; returns the rfc2217:// URL."""
+        if self._server is None:
+            listening, self._reserved = self._reserved or self._bind(), None
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(lambda: _Client(self), sock=listening)
+        return f"rfc2217://{_HOST}:{self._port}"
 
     def write(self, data: bytes) -> None:
         """Send what the board printed, if somebody is there to read it."""
         if self.client:
             self.client.write(data)
 
-    def close(self) -> None:
-        """Stop listening and drop the client."""
+    def close(self, for_good: bool = True) -> None:
+        """Stop listening and drop the client. If not for good, nobody else gets the port."""
         if self._server:
             self._server.close()
             self._server = None
-        if self.client:
-            self.client.drop()
+            if not for_good:
+                self._reserved = self._bind()
+        if for_good and self._reserved:
+            self._reserved.close()
+            self._reserved = None
+        client, self.client = self.client, None
+        if client:
+            client.drop()
+            self.lines.let_go()
+        for transport in list(self._turned_away):
+            self._forget(transport)
+
+    def turn_away(self, transport: asyncio.Transport) -> None:
+        """Tell a client that the port is taken: nothing comes from it, as from a line nobody listens on."""
+        # Closed on our side only: a client that still writes would take a closed connection for a broken pipe.
+        transport.write_eof()
+        self._turned_away[transport] = asyncio.get_running_loop().call_later(_PATIENCE_S, self._forget, transport)
+
+    def _forget(self, transport: asyncio.Transport) -> None:
+        self._turned_away.pop(transport).cancel()
+        transport.abort()
+
+    def _bind(self) -> socket.socket:
+        # Bound and not listening, a port refuses whoever calls, and stays ours.
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((_HOST, self._port))
+        self._port = bound.getsockname()[1]
+        return bound
 
 
 class _Client(asyncio.Protocol):
@@ -83,24 +127,27 @@ class _Client(asyncio.Protocol):
         self._waiting = bytearray()
         self._paused = False
         self._manager: _PortManager | None = None
+        self._settings: _SerialSettings
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         if self._server.client is not None:
-            transport.close()
+            self._server.turn_away(transport)
             return
         self._server.client = self
         transport.set_write_buffer_limits(high=MAX_WAITING)
-        self._manager = _PortManager(_SerialSettings(self._server.lines), transport)
+        self._settings = _SerialSettings(self._server.lines)
+        self._manager = _PortManager(self._settings, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._manager is None:
             return
         try:
             for chunk in self._manager.filter(data):
-                self._server.on_input(chunk)
+                too_fast = 0 < self._server.max_baud < self._settings.baudrate
+                self._server.on_input(chunk.translate(_GARBLED) if too_fast else chunk)
         except (ValueError, TypeError, KeyError, struct.error):
             self.drop()  # no client of RFC 2217 talks like that
 

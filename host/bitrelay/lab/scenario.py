@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .board import DEFAULT_HEAP
+from .board import DEFAULT_CHIP, DEFAULT_HEAP
 from .traffic import Flow
 
 # Bumble is good for tens of nodes (design section 5); more are a case for the simulator.
@@ -35,6 +35,7 @@ class BoardSpec:
     name: str
     position: Position | None = None
     board: str = DEFAULT_BOARD
+    chip: str = DEFAULT_CHIP
     max_links: int = 4
     heap: str = DEFAULT_HEAP
     settings: tuple[tuple[str, str | int], ...] = ()

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from bitrelay.boards.catalog import read_board
+from bitrelay.known_settings import known_settings
+from bitrelay.toml_source import Rule, Source, Table, TomlError
 from bitrelay.tree import boards_dir
 
-from .board_settings import demanded, known_settings
+from .esp_resets import ROM_WORDS
 from .frame_maker import Kind
 from .phone_profile import PROFILES
 from .radio import RSSI_FLOOR
@@ -24,7 +27,6 @@ from .scenario import (
     Position,
     Scenario,
 )
-from .toml_source import Rule, ScenarioError, Source, Table
 from .traffic import ALL_KINDS, Flow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
@@ -47,7 +49,7 @@ _BOARDS_ONLY = (FaultKind.FREEZE, FaultKind.THAW)
 
 
 def find_scenario(name: str) -> Path:
-    """The file of a scenario: a path, or the name of one that comes with the package. Raises ScenarioError."""
+    """The file of a scenario: a path, or the name of one that comes with the package. Raises TomlError."""
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
         return path
@@ -55,11 +57,16 @@ def find_scenario(name: str) -> Path:
     if _NAME.fullmatch(name) and found.is_file():
         return found
     known = ", ".join(sorted(file.stem for file in _PACKAGED.glob("*.toml")))
-    raise ScenarioError(f"no scenario {name!r}", hint=f"Give a .toml file, or one of: {known}")
+    raise TomlError(f"no scenario {name!r}", hint=f"Give a .toml file, or one of: {known}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a node can be called this: 1 to 24 letters, digits, - and _, and not "all", which means everybody."""
+    return _NAME.fullmatch(text) is not None and text != "all"
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read a scenario file. Raises ScenarioError, with the line, for whatever is wrong in it."""
+    """Read a scenario file. Raises TomlError, with the line, for whatever is wrong in it."""
     source = Source(path)
     tables = source.tables(("board", "phone", "edge", "traffic", "fault"))
     head = source.root().read(
@@ -73,9 +80,9 @@ def load_scenario(path: Path) -> Scenario:
     boards = tuple(_board(table) for table in tables["board"])
     phones = tuple(_phone(table) for table in tables["phone"])
     if not boards and not phones:
-        raise ScenarioError(f"{path}: no [[board]] and no [[phone]]")
+        raise TomlError(f"{path}: no [[board]] and no [[phone]]")
     if len(boards) + len(phones) > MAX_NODES:
-        raise ScenarioError(f"{path}: more than {MAX_NODES} nodes", hint="Larger networks are for the simulator")
+        raise TomlError(f"{path}: more than {MAX_NODES} nodes", hint="Larger networks are for the simulator")
     nodes = _Nodes([board.name for board in boards], [phone.name for phone in phones])
     for table in (*tables["board"], *tables["phone"]):
         nodes.check_unique(table)
@@ -122,9 +129,12 @@ def _board(table: Table) -> BoardSpec:
     kind = values.get("board", DEFAULT_BOARD)
     if kind not in known:
         raise table.error("board", f"no board {kind!r}", f"There are: {', '.join(sorted(known))}")
-    values.setdefault("max_links", _links_of(known[kind]))
+    model = read_board(known[kind])
+    if model.chip.name not in ROM_WORDS:
+        raise table.error("board", f"no virtual board has an {model.chip.title}")
+    values.setdefault("max_links", model.links)
     _check_settings(table, values.get("settings", ()))
-    return BoardSpec(**values)
+    return BoardSpec(**values, chip=model.chip.name)
 
 
 def _check_settings(table: Table, settings: Iterable[tuple[str, str | int]]) -> None:
@@ -134,13 +144,10 @@ def _check_settings(table: Table, settings: Iterable[tuple[str, str | int]]) -> 
             close = difflib.get_close_matches(key, known, 1)
             hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}"
             raise table.error("settings", f"no setting {key!r}", hint)
-        if wanted := demanded(known[key], value):
-            raise table.error("settings", f"the setting {key} must be {wanted}, not {value!r}")
-
-
-def _links_of(board: Path) -> int:
-    links = Source(board).values.get("limits", {}).get("links", 4)
-    return links if isinstance(links, int) else 4
+        try:
+            known[key].check(value)
+        except ValueError as error:
+            raise table.error("settings", f"the setting {key} must be {error}, not {value!r}") from None
 
 
 def _phone(table: Table) -> PhoneSpec:
@@ -226,7 +233,7 @@ def _text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or value == "all":
+    if not isinstance(value, str) or not is_name(value):
         raise ValueError("a name of 1 to 24 letters, digits, - and _ (and not 'all')")
     return value
 

@@ -101,19 +101,32 @@ class PtyPort:
 
 
 class SerialPort:
-    """Both ways to a board's console: what either client writes goes to the board, what it prints goes to both."""
+    """Both ways to a board's console: what either client writes goes to the board, what it prints goes to both.
 
-    def __init__(self, on_input: Callable[[bytes], None], lines: ModemLines) -> None:
-        self._on_input = on_input
-        self._server = Rfc2217Server(lines, on_input)
-        self._pty: PtyPort | None = None
-        self.device = ""
-        self.url = ""
+    link becomes a symbolic link to the PTY, with a name a reader recognizes. What comes from the PTY goes to
+    on_pty_input; max_baud is that of Rfc2217Server.
+    """
 
-    async def open(self, link: Path) -> None:
-        """Make the ports; `link` becomes a symbolic link to the PTY, with a name a reader recognizes."""
-        self._pty = PtyPort(self._on_input, link)
+    def __init__(
+        self,
+        link: Path,
+        on_input: Callable[[bytes], None],
+        lines: ModemLines,
+        *,
+        on_pty_input: Callable[[bytes], None],
+        max_baud: int = 0,
+    ) -> None:
         self.device = str(link)
+        self.url = ""
+        self._link = link
+        self._on_pty_input = on_pty_input
+        self._server = Rfc2217Server(lines, on_input, max_baud)
+        self._pty: PtyPort | None = None
+
+    async def open(self) -> None:
+        """Make the ports; after a close() they are the same. Harmless when they are there."""
+        if self._pty is None:
+            self._pty = PtyPort(self._on_pty_input, self._link)
         self.url = await self._server.open()
 
     def write(self, data: bytes) -> None:
@@ -122,9 +135,9 @@ class SerialPort:
             self._pty.write(data)
         self._server.write(data)
 
-    def close(self) -> None:
-        """Close both ports; clients see the device go away."""
-        self._server.close()
+    def close(self, for_good: bool = True) -> None:
+        """Close both ports; clients see the device go away. If not for good, they can be opened again."""
+        self._server.close(for_good)
         if self._pty:
             self._pty.close()
             self._pty = None

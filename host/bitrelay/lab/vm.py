@@ -114,6 +114,7 @@ class Run:
         if not data:
             self._loop.remove_reader(self._control)
             return
+        self._drain_uart()
         *lines, self._line = (self._line + data).split(b"\n")
         self._line = self._line[-256:]
         for line in lines:
@@ -137,6 +138,14 @@ class Run:
             self._ending = self._loop.create_task(self._ended())
             return
         self._on_output(data)
+
+    def _drain_uart(self) -> None:
+        # What was printed before something was told comes before it, above all before a reset.
+        try:
+            while not self._closed and (data := os.read(self._uart, _READ)):
+                self._on_output(data)
+        except OSError:
+            pass  # there is no more
 
     async def _ended(self) -> None:
         self.poll_control()

@@ -1,3 +1,7 @@
+import sys
+from binascii import crc32
+
+import storage
 from rig import Rig
 
 from firmware.commands import Commands
@@ -8,6 +12,7 @@ from shared_protocol import console as messages
 # The parts of app.Relay that commands use, over a rig; answers and events are kept.
 class Relay:
     def __init__(self):
+        storage.remove_all()
         self.rig = Rig(degree=3)
         self.forwarder = self.rig.forwarder
         self.links = self.rig.links
@@ -15,7 +20,15 @@ class Relay:
         self.counts = self.rig.counts
         self.log = Log(0)
         self.clock = self.rig.clock
-        self.settings = {"name": "x"}
+        self.settings = storage.start()
+        self.radio = self
+        self.health = self
+        self.loop_late_ms = 0
+        self.address = bytes(6)
+        self.renamed = None
+
+    def rename(self, name):
+        self.renamed = name
 
 
 class Console:
@@ -44,7 +57,15 @@ def check_an_unknown_request_is_refused_not_ignored():
 
 
 def check_a_request_that_lacks_a_field_is_refused():
-    for kind in (messages.LISTEN, messages.SEND, messages.LOG, messages.SET, messages.TIME):
+    for kind in (
+        messages.LISTEN,
+        messages.SEND,
+        messages.LOG,
+        messages.SET,
+        messages.TIME,
+        messages.EXPORT,
+        messages.IMPORT,
+    ):
         ((answer, _, values),) = _ask(kind)
         assert answer == messages.ERROR and values["code"] == "incomplete", kind
 
@@ -67,8 +88,6 @@ def check_links_are_records_and_then_done():
 
 def check_stats_carry_every_counter():
     commands = Commands(Relay(), Console())
-    commands.relay.health = commands.relay
-    commands.relay.loop_late_ms = 0
     commands.relay.counts[0] = 1 << 33
     ((_, _, values),) = _ask(messages.STATS, commands=commands)
     assert len(values["counters"]) == len(commands.relay.counts) and values["counters"][0] == 0
@@ -93,3 +112,86 @@ def check_listening_can_be_ended():
     _ask(messages.LISTEN, {"on": True}, commands)
     _ask(messages.LISTEN, {"on": False}, commands)
     assert commands.relay.forwarder.on_frame is None
+
+
+def _answer(kind, values=None, commands=None):
+    ((answer, _, told),) = _ask(kind, values, commands)
+    assert answer == kind | messages.ANSWER, told
+    return told
+
+
+def check_a_setting_that_is_set_is_told_with_what_becomes_of_it():
+    commands = Commands(Relay(), Console())
+    told = _answer(messages.SET, {"key": "name", "value": "attic"}, commands)
+    assert told == {"key": "name", "value": "attic", "restart": False, "trial_s": None}
+    assert commands.relay.renamed == "attic" and commands.info()["name"] == "attic"
+    told = _answer(messages.SET, {"key": "log_level", "value": "4"}, commands)
+    assert not told["restart"] and commands.relay.log.level == 4
+    told = _answer(messages.SET, {"key": "watchdog_s", "value": "60"}, commands)
+    assert told == {"key": "watchdog_s", "value": "60", "restart": True, "trial_s": None}
+    told = _answer(messages.SET, {"key": "max_links", "value": "3", "trial_min": 2}, commands)
+    assert told == {"key": "max_links", "value": "3", "restart": True, "trial_s": 120}
+    told = _answer(messages.SET, {"key": "name"}, commands)
+    assert told["value"] == "bitrelay" and not told["restart"]
+
+
+def check_settings_are_listed_as_they_will_be():
+    commands = Commands(Relay(), Console())
+    _ask(messages.SET, {"key": "max_links", "value": "3"}, commands)
+    told = _ask(messages.GET, {}, commands)
+    assert [kind for kind, _, _ in told] == [messages.GET | messages.ANSWER] * 8 + [messages.DONE]
+    assert {"key": "max_links", "value": "3"} in [values for _, _, values in told]
+    told = _ask(messages.GET, {"key": "name"}, commands)
+    assert told[0][2] == {"key": "name", "value": "bitrelay"} and told[1][2] == {"count": 1}
+    ((kind, _, values),) = _ask(messages.GET, {"key": "colour"}, commands)
+    assert kind == messages.ERROR and values["code"] == "refused"
+
+
+def check_info_tells_what_waits_and_what_is_on_trial():
+    commands = Commands(Relay(), Console())
+    info = _answer(messages.INFO, commands=commands)
+    assert info["build"] == "" and info["restart"] is False and info["trial_s"] is None
+    _ask(messages.SET, {"key": "max_links", "value": "3"}, commands)
+    commands.relay.clock.now_s = 100
+    info = _answer(messages.INFO, commands=commands)
+    assert info["restart"] is True and info["trial_s"] == 500
+    _answer(messages.CONFIRM, commands=commands)
+    _answer(messages.CONFIRM, commands=commands)
+    info = _answer(messages.INFO, commands=commands)
+    assert info["restart"] is True and info["trial_s"] is None
+
+
+def check_the_build_is_told():
+    relay = Relay()
+    storage.write("0123456789ab\n", "build.txt")
+    assert Commands(relay, Console()).info()["build"] == "0123456789ab"
+    storage.write(b"\xff" * 100, "build.txt")
+    assert Commands(relay, Console()).info()["build"] == ""
+
+
+def check_files_go_both_ways_in_pieces():
+    commands = Commands(Relay(), Console())
+    data = b'{"name":"attic"}'
+    piece = {"what": "settings", "size": len(data), "offset": 0, "data": data[:5]}
+    assert _answer(messages.IMPORT, piece, commands) == {"size": 16, "offset": 5}
+    piece = {"what": "settings", "size": len(data), "offset": 5, "data": data[5:], "crc": crc32(data)}
+    assert _answer(messages.IMPORT, piece, commands) == {"size": 16, "offset": 16}
+    told = _answer(messages.EXPORT, {"what": "settings", "offset": 0}, commands)
+    assert told == {"size": 16, "offset": 0, "data": data}
+    assert commands.info()["restart"]
+    # Once refused, it begins anew.
+    ((kind, _, values),) = _ask(messages.IMPORT, piece, commands)
+    assert kind == messages.ERROR and values["code"] == "refused" and "does not follow" in values["text"]
+
+
+def check_what_is_rarely_needed_does_not_stay_in_memory():
+    commands = Commands(Relay(), Console())
+    for kind, values in (
+        (messages.SET, {"key": "max_links", "value": "3"}),
+        (messages.GET, {}),
+        (messages.EXPORT, {"what": "settings", "offset": 0}),
+        (messages.SET, {"key": "max_links", "value": "99"}),
+    ):
+        _ask(kind, values, commands)
+        left = [name for name in sys.modules if name.split(".")[-1] in ("files", "stored", "trial", "transfer")]
+        assert left == [] and "shared_protocol.settings" not in sys.modules, left

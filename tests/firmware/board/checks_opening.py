@@ -254,6 +254,20 @@ def check_advertising_comes_back_after_a_connection_and_stops_at_the_limit():
     assert rig.step(1, everything=True) == [("advertise",)]
 
 
+def check_a_peer_that_connects_as_soon_as_advertising_begins_does_not_end_it():
+    rig = Rig(dial_max=0)
+    advertise = rig.stack.gap_advertise
+
+    def connected_at_once(interval, adv_data=None):
+        advertise(interval, adv_data)
+        rig.stack.gap_advertise = advertise
+        rig.inbound(0, PHONE, 1)
+
+    rig.stack.gap_advertise = connected_at_once
+    assert rig.step(everything=True) == [("advertise",)]
+    assert rig.step(1, everything=True) == [("advertise",)]
+
+
 def check_advertising_that_was_refused_is_tried_again():
     rig = Rig(dial_max=0)
     rig.stack.advertise_error = 12

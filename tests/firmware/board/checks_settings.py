@@ -1,106 +1,122 @@
 import json
-import os
 
-from firmware.settings import TABLE, Settings, problem
+import storage
+from storage import SETTINGS, is_there, read, remove_all, start, write
 
-# In the working directory, which the test makes.
-PATH = "settings.json"
-NEW = "settings.new"
+from firmware import stored
 
 
-def _write(text, path=PATH):
-    with open(path, "w") as f:
-        f.write(text)
-
-
-def _remove():
-    for path in (PATH, NEW):
-        try:
-            os.remove(path)
-        except OSError:
-            pass
-
-
-def _settings():
-    return Settings(PATH, NEW)
+def _set(settings, key, text, minutes=None):
+    return stored.change(settings, key, text, minutes, 0)
 
 
 def check_without_a_file_defaults_are_in_force():
-    _remove()
-    settings = _settings()
-    assert settings["max_links"] == 4 and settings["name"] == "bitrelay" and not settings.trouble
+    remove_all()
+    settings = start()
+    assert settings["max_links"] == 4 and settings["name"] == "bitrelay"
+    assert not settings.trouble and not settings.waits and settings.trial_ends_s is None
 
 
 def check_what_was_set_is_there_after_a_restart():
-    _remove()
-    _settings().set("name", "attic")
-    _settings().set("dial_max", "1")
-    settings = _settings()
-    assert settings["name"] == "attic" and settings["dial_max"] == 1 and settings["max_links"] == 4
-    _remove()
+    remove_all()
+    settings = start()
+    assert _set(settings, "name", "attic") == "attic"
+    assert _set(settings, "watchdog_s", "60") == 60
+    settings = start()
+    assert settings["name"] == "attic" and settings["watchdog_s"] == 60 and settings["max_links"] == 4
+
+
+def check_what_needs_a_restart_waits_for_it_and_the_rest_does_not():
+    remove_all()
+    settings = start()
+    _set(settings, "name", "attic")
+    _set(settings, "log_level", "4")
+    assert settings["name"] == "attic" and settings["log_level"] == 4 and not settings.waits
+    _set(settings, "watchdog_s", "60")
+    assert settings["watchdog_s"] == 30 and stored.coming(settings)["watchdog_s"] == 60 and settings.waits
+    _set(settings, "watchdog_s", "30")
+    assert not settings.waits
+
+
+def check_no_value_gives_the_default_back():
+    remove_all()
+    settings = start()
+    _set(settings, "name", "attic")
+    assert _set(settings, "name", None) == "bitrelay"
+    assert settings["name"] == "bitrelay" and read() == b"{}"
 
 
 def check_a_bad_value_is_refused_with_the_range_and_changes_nothing():
-    _remove()
-    settings = _settings()
+    remove_all()
+    settings = start()
     for key, text, words in (
         ("max_links", "10", "from 1 to 9"),
         ("max_links", "many", "whole number"),
         ("name", "", "1 to 29 bytes"),
         ("name", "x" * 30, "1 to 29 bytes"),
         ("colour", "red", "no such setting"),
+        ("colour", None, "no such setting"),
     ):
         try:
-            settings.set(key, text)
+            _set(settings, key, text)
         except ValueError as error:
             assert words in str(error), error
         else:
             raise AssertionError(key)
-    assert settings["max_links"] == 4
-    try:
-        os.stat(PATH)
-    except OSError:
-        return
-    raise AssertionError("a file was written")
+    assert stored.coming(settings)["max_links"] == 4
+    assert not is_there(SETTINGS)
 
 
-def check_a_power_cut_while_storing_leaves_the_old_settings():
-    _remove()
-    _settings().set("name", "attic")
-    _write('{"name": "cel', NEW)
-    assert _settings()["name"] == "attic"
-    _settings().set("name", "cellar")
-    assert _settings()["name"] == "cellar"
-    _remove()
+def check_a_power_cut_at_any_moment_leaves_the_old_settings_or_the_new():
+    seen = set()
+    at = 0
+    while True:
+        remove_all()
+        _set(start(), "name", "attic")
+        settings = start()
+        with storage.Power(at) as power:
+            _set(settings, "name", "cellar")
+        name = start()["name"]
+        seen.add(name)
+        assert not start().trouble
+        _set(start(), "name", "garden")
+        assert start()["name"] == "garden"
+        if power.done == at:
+            break
+        at += 1
+    assert at == 3 and seen == {"attic", "cellar"}
 
 
 def check_a_damaged_file_gives_defaults_and_says_so():
-    with open(PATH, "wb") as f:
-        f.write(b'{"name": "\xff\xfe"}')
-    assert _settings().trouble
-    for text in ("", "{", "[1]", "null", '"x"', "\x00" * 100, "x" * 5000):
-        _write(text)
-        settings = _settings()
+    for text in (b'{"name": "\xff\xfe"}', "{", "[1]", "null", '"x"', "\x00" * 100, "x" * 5000):
+        remove_all()
+        write(text)
+        settings = start()
         assert settings["max_links"] == 4 and settings.trouble, text
-    _remove()
 
 
 def check_single_bad_entries_do_not_take_the_others_along():
-    _write(json.dumps({"name": "attic", "max_links": 99, "led_pin": "x", "frame_slots": True, "future": 1}))
-    settings = _settings()
+    remove_all()
+    write(json.dumps({"name": "attic", "max_links": 99, "led_pin": "x", "frame_slots": True, "future": 1}))
+    settings = start()
     assert settings["name"] == "attic" and settings["max_links"] == 4 and settings["led_pin"] == -1
-    assert len(settings.trouble) == 4
-    _remove()
+    assert len(settings.trouble) == 3
 
 
 def check_only_what_was_set_is_stored_and_unknown_settings_are_kept():
-    _write(json.dumps({"future": [1, 2], "max_links": 99}))
-    _settings().set("name", "attic")
-    with open(PATH) as f:
-        assert json.load(f) == {"future": [1, 2], "name": "attic"}
-    _remove()
+    remove_all()
+    write(json.dumps({"future": [1, 2], "max_links": 99}))
+    _set(start(), "name", "attic")
+    assert json.loads(read()) == {"future": [1, 2], "name": "attic"}
 
 
-def check_every_default_is_valid():
-    for key, rule in TABLE.items():
-        assert problem(key, rule[0]) is None, key
+def check_more_than_the_file_holds_is_refused():
+    remove_all()
+    write(json.dumps({"future": "x" * 2030}))
+    try:
+        _set(start(), "name", "a" * 29)
+    except ValueError as error:
+        assert "2048" in str(error)
+    else:
+        raise AssertionError
+    assert start()["name"] == "bitrelay"

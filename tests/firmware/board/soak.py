@@ -92,7 +92,7 @@ async def feed(relay, frames):
 
 
 async def main(frames):
-    relay = Relay()
+    relay = Relay("")
     loops = [asyncio.create_task(loop) for loop in (relay.mesh(), relay.beat())]
     await feed(relay, frames)
     for loop in loops:

@@ -1,6 +1,6 @@
 # What runs first in the interpreter of a virtual board, before the files of the board itself: it makes the unix port
 # look like an ESP32. The order matters: what comes from the computer's file system is opened or imported before the
-# board's directory becomes "/".
+# board's flash becomes "/".
 import gc
 import os
 import sys
@@ -12,17 +12,19 @@ import vfs
 _READY = "\x1b]bitrelay\x07"
 
 
-# A VfsPosix with a root has one buffer for paths: its rename() renames the new name to itself and says nothing.
-def _renamer(root):
-    unrooted = vfs.VfsPosix()
+# The board's files, or None if there are none: no room on the flash, or a damaged filesystem and Ctrl-C.
+def _find_files():
+    import esp32
 
-    def host_path(path):
-        return root + (path if path.startswith("/") else os.getcwd().rstrip("/") + "/" + path)
+    for label in ("vfs", "ffat"):
+        for partition in esp32.Partition.find(1, label=label):
+            try:
+                return vfs.VfsLfs2(partition)
+            except OSError:
+                import first_start
 
-    def rename(old, new):
-        unrooted.rename(host_path(old), host_path(new))
-
-    return rename
+                return first_start.setup(partition)
+    return None
 
 
 def _install():
@@ -34,14 +36,25 @@ def _install():
         import bluetooth_shim
 
         bluetooth_shim.install(bluetooth)
-    root = os.getenv("BITRELAY_ROOT")
+    try:
+        files = _find_files()
+    except KeyboardInterrupt as error:
+        sys.print_exception(error)
+        files = None
+    micropython.kbd_intr(-1)
     vfs.umount("/")
-    vfs.mount(vfs.VfsPosix(root), "/")
-    sys.modules["os"].replace("rename", _renamer(root))
-    os.chdir("/")
+    if files is not None:
+        vfs.mount(files, "/")
+        os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    for name in ("boot", "esp32_shim", "esp_machine", "esp_time"):
+    for name in ("boot", "esp32_shim", "esp_machine", "esp_time", "first_start"):
         sys.modules.pop(name, None)
+
+
+# A soft reset of a board frees the whole heap, and with it closes the files that a program left open.
+def _sweep(scope):
+    scope.clear()
+    gc.collect()
 
 
 def _run(name, scope):
@@ -55,6 +68,7 @@ def _run(name, scope):
     except SystemExit:
         import machine
 
+        _sweep(scope)
         machine._power_gone(b"soft\n")
     except BaseException as error:
         sys.print_exception(error)
@@ -67,6 +81,7 @@ def run(scope):
     # A board has no such preparations that a Ctrl-C could interrupt.
     micropython.kbd_intr(-1)
     _install()
+    sys.atexit(lambda: _sweep(scope))
     gc.collect()
     micropython.kbd_intr(3)
     try:

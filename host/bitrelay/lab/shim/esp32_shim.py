@@ -10,9 +10,6 @@ class _Layer:
         self._under = under
         self._over = over
 
-    def replace(self, name, value):
-        self._over[name] = value
-
     def __getattr__(self, name):
         found = self._over.get(name)
         return getattr(self._under, name) if found is None else found
@@ -24,9 +21,10 @@ def install():
     import esp_time
 
     real = sys.implementation
+    name, board = os.getenv("BITRELAY_MACHINE").split(",")
     fields = ("name", "version", "_machine", "_mpy", "_build", "_thread")
     implementation = namedtuple("implementation", fields)(
-        real[0], real[1], "Generic ESP32 module with ESP32 (virtual)", real._mpy, "ESP32_GENERIC", "GIL"
+        real[0], real[1], "Generic %s module with %s" % (name, name), real._mpy, board, "GIL"
     )
     uname = namedtuple("uname", ("sysname", "nodename", "release", "version", "machine"))(
         "esp32", "esp32", "%d.%d.%d" % real[1][:3], sys.version, implementation._machine

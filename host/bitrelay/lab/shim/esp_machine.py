@@ -1,5 +1,5 @@
 # The `machine` of a virtual ESP32. What a pin, the watchdog or a reset does outside the processor is told to the lab,
-# one line each: reset | soft | sleep MS | wdt MS | feed | pin N LEVEL | clock OFFSET
+# one line each: reset | soft | bootloader | sleep MS | wdt MS | feed | pin N LEVEL | clock OFFSET
 import os
 
 import esp_time
@@ -34,6 +34,10 @@ def reset():
 
 def soft_reset():
     raise SystemExit
+
+
+def bootloader(timeout=0):
+    _power_gone(b"bootloader\n")
 
 
 def deepsleep(ms=0):
