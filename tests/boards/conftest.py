@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,26 @@ from bitrelay.lab.nor_flash import DEFAULT_SIZE, NorFlash
 from bitrelay.lab.single_board import SingleBoard, single_board
 from bitrelay.lab.stand_in import SMALL_SIZE, build_firmware, version_of
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bench_runs import BenchRuns, started_bench_runs
+
 MakeBoard = Callable[..., Awaitable[SingleBoard]]
 
 DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bench_runs(request: pytest.FixtureRequest) -> Iterator[BenchRuns]:
+    """Begins with the first test of this folder, if those that wait for its end are to run at all."""
+    if not any(
+        "bench_runs" in getattr(item, "fixturenames", ()) and item.path.name == "test_virtual_bench.py"
+        for item in request.session.items
+    ):
+        yield {}
+        return
+    with started_bench_runs() as runs:
+        yield runs
 
 
 def identity_file(seed: bytes) -> bytes:

@@ -200,31 +200,35 @@ async def test_on_a_pty_esptool_itself_is_the_finger_on_boot(
     await board.wait_for_output("Performing initial setup[^$]*>>> ", DEADLINE_S)
 
 
-@pytest.mark.parametrize("percent", [10, 50, 90])
 async def test_a_cable_that_is_pulled_half_way_and_put_back(
-    make_board: MakeBoard, firmware: Callable[..., Path], percent: int
+    make_board: MakeBoard, firmware: Callable[..., Path]
 ) -> None:
-    board = await make_board(blank=True, chip="esp32c3")
     write = ("write-flash", "--erase-all", "0x0", str(firmware("esp32c3")))
 
-    def pull() -> None:
-        if board.flash.programmed > SMALL_SIZE * percent // 100:
-            board.unplug()
+    async def pull_after(share: float) -> None:
+        board = await make_board(blank=True, chip="esp32c3")
 
-    board.flash.on_write = pull
-    said = await esptool(board.url, *write, status=1)
-    assert board.state is BoardState.OFF
-    assert "Hash of data verified" not in said
-    assert abs(board.flash.programmed - SMALL_SIZE * percent // 100) <= 2 * SECTOR
-    board.flash.on_write = lambda: None
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", int(board.url.rpartition(":")[2]))
-    url, port = board.url, board.port
-    await board.start()
-    assert (board.url, board.port) == (url, port)
-    await board.wait_for_output("E .* boot:|Checksum failed|invalid header", DEADLINE_S)
-    await esptool(board.url, *write)
-    await board.wait_for_output("Performing initial setup[^$]*>>> ", DEADLINE_S)
+        def pull() -> None:
+            if board.flash.programmed > SMALL_SIZE * share:
+                board.unplug()
+
+        board.flash.on_write = pull
+        assert "Hash of data verified" not in await esptool(board.url, *write, status=1)
+        assert board.state is BoardState.OFF
+        assert abs(board.flash.programmed - SMALL_SIZE * share) <= 2 * SECTOR
+        board.flash.on_write = lambda: None
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", int(board.url.rpartition(":")[2]))
+        url, port = board.url, board.port
+        await board.start()
+        assert (board.url, board.port) == (url, port)
+        await board.wait_for_output("E .* boot:|Checksum failed|invalid header", DEADLINE_S)
+        await esptool(board.url, *write)
+        await board.wait_for_output("Performing initial setup[^$]*>>> ", DEADLINE_S)
+
+    async with asyncio.TaskGroup() as group:
+        for share in (0.1, 0.5, 0.9):
+            group.create_task(pull_after(share))
 
 
 async def test_a_power_cut_in_the_middle_of_an_erase(make_board: MakeBoard, firmware: Callable[..., Path]) -> None:
