@@ -103,9 +103,11 @@ class Relay:
         try:
             stored.revert(settings)
             self.log.warning("settings on trial were not confirmed; those before are back")
-            self.commands.reboot = settings.waits
+            if settings.waits:
+                self.commands.reboot = True
         except (OSError, ValueError) as error:
-            settings.trial_ends_s += _AGAIN_S
+            if settings.trial_ends_s is not None:
+                settings.trial_ends_s += _AGAIN_S
             self.log.error("settings on trial: those before cannot be put back: %r" % error)
         rare.forget()
 

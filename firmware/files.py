@@ -1,6 +1,7 @@
 # Small files of the board: read as a whole, and replaced as a whole.
 import json
 import os
+from errno import ENOENT
 
 
 # Raises OSError if there is none, ValueError if it has more than `most` bytes. Takes only the memory that it needs.
@@ -28,8 +29,10 @@ def replace(path, data):
     os.rename(new, path)
 
 
+# Harmless when there is none.
 def remove(path):
     try:
         os.remove(path)
-    except OSError:
-        pass  # there is none
+    except OSError as error:
+        if error.errno != ENOENT:
+            raise

@@ -70,7 +70,10 @@ class Session:
             elif key == _CTRL_C:
                 self._drop()
             elif key == _CTRL_D:
-                self._run()
+                try:
+                    self._run()
+                except KeyboardInterrupt:  # one that came when the code had ended already
+                    micropython.kbd_intr(-1)
             elif key == _CTRL_B:
                 # Who goes to the prompt with a file system of theirs mounted wants to use it there.
                 if len(vfs.mount()) > len(self._mounts):

@@ -36,5 +36,6 @@ class Settings:
     # What is on trial stays.
     def confirm(self):
         if self.trial_ends_s is not None:
-            os.remove(self.trial_path())
+            if self.has_trial_file():
+                os.remove(self.trial_path())
             self.trial_ends_s = None

@@ -1,6 +1,7 @@
 # The stored settings: one JSON file, replaced as a whole, so that a power cut leaves the old one or the new one. It
 # holds what was set and nothing else, so that defaults may change; what a newer firmware has set is kept.
 import os
+from errno import ENOENT
 
 from firmware import files
 from shared_protocol.settings import MAX_FILE, RESTART, TABLE, check_all, cuts, decode_file, effective, parse
@@ -10,6 +11,9 @@ from shared_protocol.settings import MAX_FILE, RESTART, TABLE, check_all, cuts, 
 def start(settings, booted):
     trouble = settings.trouble
     try:
+        # What a power cut has left half written takes room, and may be a secret.
+        for name in ("settings.json", "trial.json", "identity.bin"):
+            files.remove(settings.folder + name + ".new")
         if settings.has_trial_file():
             from firmware import trial
 
@@ -25,19 +29,24 @@ def start(settings, booted):
     found = _read(settings, trouble)
     for key in TABLE:
         settings.values[key] = effective(found, key)
-    _adopt(settings, found)
+    try:
+        _adopt(settings, found)
+    except ValueError as error:
+        trouble.append(str(error))
+    except OSError as error:
+        trouble.append("trial: error %d" % error.errno)
 
 
 # The values that are in force after the next start, by key.
 def coming(settings):
-    found = _read(settings, [])
+    found = _read(settings)
     return {key: effective(found, key) for key in TABLE}
 
 
 # Stores the value that a text stands for, or the default if it is None, and returns it. What needs no restart is in
 # force at once. Raises ValueError with the reason.
 def change(settings, key, text, minutes, now_s):
-    found = _read(settings, [])
+    found = _read(settings)
     changed = dict(found)
     if text is not None:
         changed[key] = parse(key, text)
@@ -60,11 +69,12 @@ def take(settings, new, data, minutes, now_s):
     wrong = check_all(changed)
     if wrong:
         raise ValueError("; ".join(wrong))
-    _prepare(settings, _read(settings, []), changed, minutes, now_s)
+    _prepare(settings, _read(settings), changed, minutes, now_s)
     if data:
         os.rename(new, _path(settings))
     else:
         files.remove(_path(settings))
+        files.remove(new)
     _adopt(settings, changed)
 
 
@@ -82,17 +92,28 @@ def _path(settings):
     return settings.folder + "settings.json"
 
 
-def _read(settings, trouble):
+# What is stored and can be used. With `trouble` what is wrong is told there. Raises OSError without, if there is a file
+# that cannot be read: it must not be taken for one without settings and be replaced.
+def _read(settings, trouble=None):
     try:
         found = decode_file(files.read(_path(settings), MAX_FILE))
-    except OSError:
-        return {}
+        wrong = check_all(found)
+    except OSError as error:
+        found = {}
+        wrong = ()
+        if error.errno != ENOENT:
+            if trouble is None:
+                raise
+            trouble.append("the file cannot be read (error %d); defaults are in force" % error.errno)
     except ValueError as error:
-        trouble.append("the file is damaged (%s); defaults are in force" % error)
-        return {}
-    for wrong in check_all(found):
-        trouble.append(wrong)
-        del found[wrong.split(":")[0]]
+        found = {}
+        wrong = ()
+        if trouble is not None:
+            trouble.append("the file is damaged (%s); defaults are in force" % error)
+    for line in wrong:
+        if trouble is not None:
+            trouble.append(line)
+        del found[line.split(":")[0]]
     return found
 
 

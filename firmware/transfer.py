@@ -46,18 +46,27 @@ def take(settings, state, values, now_s):
     offset += len(data)
     crc = crc32(data, state[3])
     if offset == size:
-        if crc != values["crc"]:
-            raise ValueError("the CRC is not that of the pieces")
-        data = files.read(new, size)
-        if what == messages.SETTINGS:
-            from firmware import stored
-
-            stored.take(settings, new, data, values.get("trial_min"), now_s)
-        else:
-            from firmware import identity
-
-            identity.take(settings, new, data)
+        try:
+            _take_whole(settings, what, new, size, crc, values, now_s)
+        except (OSError, ValueError):
+            files.remove(new)  # it may be a secret
+            raise
     return what, size, offset, crc
+
+
+def _take_whole(settings, what, new, size, crc, values, now_s):
+    data = files.read(new, size)
+    # What came, and what is there: a setting that was changed between two pieces uses the same new file.
+    if crc != values["crc"] or len(data) != size or crc32(data) != crc:
+        raise ValueError("the CRC is not that of the pieces")
+    if what == messages.SETTINGS:
+        from firmware import stored
+
+        stored.take(settings, new, data, values.get("trial_min"), now_s)
+    else:
+        from firmware import identity
+
+        identity.take(settings, new, data)
 
 
 def _find(settings, what):

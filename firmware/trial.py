@@ -71,5 +71,6 @@ def _read(settings):
             return told
     except (ValueError, KeyError, TypeError):
         pass
+    settings.trial_ends_s = None
     files.remove(path)
     raise ValueError("what was before those on trial is lost; they stay")

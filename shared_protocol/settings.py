@@ -24,6 +24,7 @@ TABLE: "dict[str, tuple[str, int, str, str] | tuple[int, int, int, str, str]]" =
 }
 
 _MOST_DIGITS = const(9)
+_DEPTH = const(4)
 
 
 # What is wrong with a value, or None.
@@ -65,7 +66,22 @@ def decode_file(data: bytes) -> "dict[str, object]":
         pass  # RuntimeError: nested too deep for CPython
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
+    if not _is_plain(values, _DEPTH):
+        raise ValueError("nested too deep, or with a number that is not whole")
     return values
+
+
+# Whether MicroPython writes a value again as it read it: not so with infinity, nor with what is nested too deep.
+def _is_plain(value: object, depth: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            if depth == 0 or not _is_plain(item, depth - 1):
+                return False
+        return True
+    # To MicroPython a truth value is no integer.
+    return value is None or isinstance(value, (str, int, bool))
 
 
 # "key: reason" for each value that is wrong. Keys that are not known are somebody else's: a newer release's.

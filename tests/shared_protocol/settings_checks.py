@@ -101,6 +101,9 @@ def check_files():
         b'{"a":' * 400,
     ):
         assert refused(settings.decode_file, data) == "not a JSON object", data
+    # What a relay could not write again.
+    for data in (b'{"a":1e999}', b'{"a":1.5}', b'{"a":[[1.5]]}', b'{"a":' + b"[" * 900 + b"]" * 900 + b"}"):
+        assert refused(settings.decode_file, data), data[:20]
 
 
 def check_all_that_is_wrong_is_told_and_what_is_unknown_is_not():

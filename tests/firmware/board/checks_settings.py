@@ -120,3 +120,38 @@ def check_more_than_the_file_holds_is_refused():
     else:
         raise AssertionError
     assert start()["name"] == "bitrelay"
+
+
+# Fails to read the settings file, as a flash that wears out does.
+def _unreadable(path, most):
+    raise OSError(5)
+
+
+def check_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one():
+    remove_all()
+    _set(start(), "name", "attic")
+    settings = start()
+    read_file = storage.files.read
+    storage.files.read = _unreadable
+    try:
+        _set(settings, "log_level", "4")
+    except OSError:
+        pass
+    else:
+        raise AssertionError("it was replaced")
+    finally:
+        storage.files.read = read_file
+    assert json.loads(read()) == {"name": "attic"}
+    storage.files.read = _unreadable
+    try:
+        assert "cannot be read" in start().trouble[0]
+    finally:
+        storage.files.read = read_file
+
+
+def check_what_a_power_cut_left_half_written_is_removed():
+    remove_all()
+    for path in (SETTINGS, storage.TRIAL, storage.IDENTITY):
+        write(b"half", path + ".new")
+    start()
+    assert not [path for path in (SETTINGS, storage.TRIAL, storage.IDENTITY) if is_there(path + ".new")]

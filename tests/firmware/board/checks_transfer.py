@@ -184,3 +184,26 @@ def check_an_identity_that_is_none_is_refused():
         _refuses("not an identity", settings, bad, what=messages.IDENTITY)
     _refuses("at most 72 bytes", settings, kept + b"x", what=messages.IDENTITY)
     assert read(IDENTITY) == kept and not settings.waits
+
+
+def check_a_setting_changed_between_two_pieces_ends_the_import():
+    remove_all()
+    settings = start()
+    data = b" " * 20 + b'{"name":"attic"}'
+    values = {"what": messages.SETTINGS, "size": len(data), "offset": 0, "data": data[:20], "crc": crc32(data)}
+    state = transfer.take(settings, None, values, 0)
+    storage.stored.change(settings, "name", "cellar", None, 0)
+    values.update({"offset": 20, "data": data[20:]})
+    try:
+        transfer.take(settings, state, values, 0)
+    except ValueError as error:
+        assert "CRC" in str(error)
+    else:
+        raise AssertionError("it was taken")
+    assert start()["name"] == "cellar" and not is_there(SETTINGS + ".new")
+
+
+def check_an_identity_that_is_refused_leaves_no_bytes_of_it():
+    remove_all()
+    _refuses("not an identity", start(), b"BRI1" + bytes(68), messages.IDENTITY)
+    assert not is_there(IDENTITY + ".new")

@@ -220,3 +220,19 @@ def check_what_was_before_comes_back_even_if_it_is_long():
     _set(start(), "max_links", "3")
     stored.revert(start())
     assert read() == before.encode()
+
+
+def check_a_trial_whose_file_is_lost_ends_and_settings_can_be_set():
+    remove_all()
+    settings = start()
+    stored.change(settings, "max_links", "3", None, 0)
+    write(b"{", TRIAL)
+    try:
+        stored.revert(settings)
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("what was before is not there")
+    assert settings.trial_ends_s is None and not is_there(TRIAL)
+    settings.confirm()
+    assert stored.change(settings, "name", "attic", None, 0) == "attic"
