@@ -29,9 +29,10 @@ _NOISE_KEPT = 256
 _PROMPTS = (b">>>", b"raw REPL")
 
 # For MicroPython's prompt, which a board shows when its app is not running: there the bytes of a request are key
-# strokes. Ctrl-B has an empty line's prompt shown anew, so that we know it by that, and a comment line takes the others
-# in. For a relay: it is noise, and the second zero ends whatever frame the noise before it may have opened.
-_KNOCK_PREFIX = b"\2#\0"
+# strokes. Ctrl-K and Ctrl-U empty the line, Ctrl-B has an empty line's prompt shown anew, so that we know it by that,
+# and a comment line takes the others in. For a relay: it is noise, and the second zero ends whatever frame the noise
+# before it may have opened.
+_KNOCK_PREFIX = b"\x0b\x15\2#\0"
 # Ctrl-C stops a MicroPython that boots and has not come to our code yet, Return ends the comment line, and on a line
 # that backspaces or Ctrl-U have emptied Ctrl-A enters the raw REPL and Ctrl-D resets. Of the control characters a knock
 # has those alone that its frame cannot do without; a line that is not empty takes them for cursor keys.

@@ -13,12 +13,13 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .boards.chips import CHIPS
-from .errors import NoDevice, PortError
+from .errors import NoDevice, PortBusy, PortError
 
 HOW_TO_GET_ONE = "Plug a relay in with a data cable, or start virtual ones: ./flash.sh --virtual 3 --keep"
 
@@ -184,6 +185,34 @@ def choose_port(wanted: str | None) -> str:
         raise NoDevice("no device found", hint=HOW_TO_GET_ONE)
     names = ", ".join(f"{device.port} ({device.name})" for device in devices)
     raise NoDevice(f"{len(devices)} devices found: {names}", hint="Choose one with --port")
+
+
+@contextmanager
+def sole_user(url: str, called: str) -> Iterator[None]:
+    """While a virtual board's rfc2217:// port is used, keep others off its pseudo-terminal: a real board has one port.
+
+    called: what the user calls it. Raises PortBusy if another program has it. Of other ports nothing is asked.
+    """
+    import fcntl
+
+    terminal = next((board.port for board in virtual_boards() if board.rfc2217 == url), None)
+    try:
+        held = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK) if terminal else None
+    except OSError:
+        held = None  # its lab is just ending: whoever opens the port hears of it
+    try:
+        if held is not None:
+            # As pyserial does for a port that is opened exclusively, which all tools around here do.
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PortBusy(
+                    "another program has it open", device=called, hint="Close the other monitor or terminal"
+                ) from None
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def is_virtual(port: str) -> bool:

@@ -112,7 +112,8 @@ async def bring_back(port: str, timeout_s: float = RESTART_S) -> bool:
             return False
         await get_prompt(port)
     async with await Terminal.open(port, timeout_s) as terminal:
-        await terminal.prints_after(_CTRL_D, _SOFT_RESET, _PROBE_S)
+        # Ctrl-D resets on an empty line only, and behind a program that ran there is what was typed meanwhile.
+        await terminal.prints_after(_CTRL_C + _CTRL_D, _SOFT_RESET, _PROBE_S)
     if not await _runs(port, timeout_s):
         raise DeviceError("the relay's program does not start again", device=port, hint=how_to_reset(port))
     return True

@@ -49,6 +49,12 @@ def firmware(image: bytes) -> Firmware:
 # --- the firmware ---
 
 
+def test_a_file_longer_than_its_partitions_is_refused(image: bytes) -> None:
+    assert check_firmware(image + b"\xff" * 4096, C3, FLASH, virtual=False)
+    with pytest.raises(DamagedFirmware, match="more than its partitions hold"):
+        check_firmware(image.ljust(0x200001, b"\xff"), C3, FLASH, virtual=False)
+
+
 def test_a_good_firmware_is_taken(image: bytes) -> None:
     assert check_firmware(image, C3, FLASH, virtual=False).app.version == "v1.29.0"
 

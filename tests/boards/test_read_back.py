@@ -8,7 +8,7 @@ import pytest
 
 from bitrelay.boards.chips import CHIPS
 from bitrelay.boards.read_back import Flashed, read_back
-from bitrelay.errors import ExitCode, NotVerified
+from bitrelay.errors import DeviceLost, ExitCode, NotVerified
 from shared_protocol import console as messages
 from tests.host.fake_relay import INFO, PtyRelay, SettingsRelay
 
@@ -62,6 +62,6 @@ async def test_other_settings_are_told(told: Told) -> None:
         await read_back(told.served.port, replace(FLASHED, settings=b"{}"), 5)
 
 
-async def test_silence_is_told_with_what_to_do() -> None:
-    with pytest.raises(NotVerified, match=r"has not answered within 0.3 s \(nothing listens there\).*flash it again"):
-        await read_back("rfc2217://127.0.0.1:9", FLASHED, 0.3)
+async def test_a_board_that_goes_away_meanwhile_is_told_under_the_users_name_for_it() -> None:
+    with pytest.raises(DeviceLost, match=r"roof: everything is written, and the device has gone.*nothing listens"):
+        await read_back("rfc2217://127.0.0.1:9", FLASHED, 0.3, called="roof")

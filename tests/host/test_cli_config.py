@@ -182,10 +182,13 @@ def test_set_with_confirm_restarts_and_confirms_what_answers(relay: SettingsRela
     assert relay.trial_min is None
 
 
-def test_set_with_confirm_of_what_needs_no_restart_does_not_restart(relay: SettingsRelay, pty_relay: PtyRelay) -> None:
+def test_confirm_of_what_is_never_on_trial_restarts_and_confirms_nothing(
+    relay: SettingsRelay, pty_relay: PtyRelay
+) -> None:
     relay.in_force = {"log_level": 4}
     answer = config(pty_relay.port, "set", "log_level", "4", "--confirm")
-    assert (answer["restarted"], answer["confirmed"]) == (False, True)
+    assert (answer["restarted"], answer["confirmed"]) == (False, False)
+    assert messages.CONFIRM not in kinds(relay)
 
 
 def test_a_relay_that_went_back_is_not_confirmed(relay: SettingsRelay, pty_relay: PtyRelay) -> None:

@@ -1,5 +1,6 @@
 """Which devices are found, and which one is meant."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
 from bitrelay import ports
-from bitrelay.errors import NoDevice, PortError
+from bitrelay.errors import NoDevice, PortBusy, PortError
 from bitrelay.ports import BoardPort
 
 BOARDS = [
@@ -154,3 +155,20 @@ def test_hints_are_for_the_kind_of_board(port: str, virtual: bool) -> None:
     assert ports.is_virtual(port) is virtual
     assert ("mpremote" in ports.how_to_reset(port)) is virtual
     assert ("plugged in" in ports.why_gone(port)) is not virtual
+
+
+def test_a_virtual_board_whose_terminal_is_in_use_is_busy_on_its_other_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    board = BoardPort("roof", os.ttyname(slave), "rfc2217://127.0.0.1:5")
+    monkeypatch.setattr(ports, "virtual_boards", lambda: [board])
+    try:
+        with ports.sole_user(board.rfc2217, "roof"):
+            pass
+        fcntl.flock(slave, fcntl.LOCK_EX)
+        with pytest.raises(PortBusy, match="another program has it open"), ports.sole_user(board.rfc2217, "roof"):
+            pass
+        with ports.sole_user("/dev/ttyUSB0", "/dev/ttyUSB0"):
+            pass
+    finally:
+        os.close(slave)
+        os.close(master)

@@ -24,6 +24,7 @@ ROM_BAUD = 115_200
 # esptool has so many ways of resetting, over a network and on a cable; each is tried once.
 _WAYS_OVER_RFC2217, _WAYS = 2, 4
 _STARTS_WITHIN_S = 0.3
+_RESET_S = 0.1
 _CHECKS_OF_BAUD = 2
 _ANSWER_S = 0.5
 _READ_AT_ONCE = 1 << 16
@@ -79,6 +80,7 @@ class Bootloader:
                 _demand_open_chip(port, esp)
                 cmds.attach_flash(esp)
         except BaseException:
+            _start_again(opened)
             opened.close()
             raise
         return cls(port, esp)
@@ -202,6 +204,17 @@ class Bootloader:
         except FatalError:
             return True
         return False
+
+
+def _start_again(opened: Any) -> None:
+    # Whoever gives up half way must not leave a board waiting in its bootloader.
+    try:
+        opened.dtr = False
+        opened.rts = True
+        time.sleep(_RESET_S)
+        opened.rts = False
+    except (OSError, ValueError, termios.error):
+        pass  # it is gone, or has no such lines
 
 
 def _demand_open_chip(port: str, esp: Any) -> None:

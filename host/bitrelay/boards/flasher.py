@@ -21,7 +21,7 @@ from bitrelay.errors import (
     NotVerified,
     WrongChip,
 )
-from bitrelay.ports import mac_in, usb_port_now
+from bitrelay.ports import mac_in, sole_user, usb_port_now
 
 from .background import in_background
 from .bootloader import ROM_BAUD, TransferFailed
@@ -60,8 +60,9 @@ _NO_BLUETOOTH = {"ESP8266", "ESP32-S2"}
 
 async def flash(target: Target, options: FlashOptions, on_event: Callable[[FlashEvent], None]) -> FlashResult:
     """Flash one board. Raises the errors of errors.py; when cancelled, or failed, no process and no port is left."""
-    async with await Worker.start(target.port) as worker:
-        return await _Flashing(target, options, on_event, worker).run()
+    with sole_user(target.url, target.port):
+        async with await Worker.start(target.port) as worker:
+            return await _Flashing(target, options, on_event, worker).run()
 
 
 class _Flashing:
@@ -94,6 +95,8 @@ class _Flashing:
         except asyncio.CancelledError:
             if self._writing:
                 self._note(self._half_written())
+            elif self._stage == "start":
+                self._note("Everything is written; only whether the relay runs was not seen")
             raise
         return result
 
@@ -282,7 +285,8 @@ class _Flashing:
                 )
             self._note("Now press its reset button (EN or RST)")
         waits_s = _START_S + (_FINGERS_S if not left["started"] else 0)
-        return await read_back(self._target.url, flashed, waits_s, serial_number=self._target.serial_number)
+        target = self._target
+        return await read_back(target.url, flashed, waits_s, serial_number=target.serial_number, called=target.port)
 
     # --- the firmware ---
 

@@ -94,6 +94,9 @@ def check_firmware(data: bytes, board: BoardModel, flash_size: int, *, virtual: 
             hint="Use a board with more flash",
         )
     firmware.vfs(flash_size)
+    surplus = chip.bootloader_offset + len(data) - max(partition.end for partition in firmware.partitions)
+    if surplus > 0:
+        raise DamagedFirmware(f"the firmware file has {surplus:,} bytes more than its partitions hold")
     return firmware
 
 

@@ -6,8 +6,17 @@ import time
 from dataclasses import dataclass
 
 from bitrelay.console import Console
-from bitrelay.errors import BitrelayError, DeviceTimeout, NoDevice, NotARelay, NotVerified, PortError
-from bitrelay.ports import how_to_reset, usb_port_now
+from bitrelay.errors import (
+    BitrelayError,
+    DeviceLost,
+    DeviceTimeout,
+    NoDevice,
+    NotARelay,
+    NotVerified,
+    PortBusy,
+    PortError,
+)
+from bitrelay.ports import how_to_reset, usb_port_now, why_gone
 from bitrelay.relay_files import SETTINGS, export_file
 
 from .chips import Chip
@@ -37,11 +46,15 @@ class Running:
     unique_id: str
 
 
-async def read_back(port: str, flashed: Flashed, timeout_s: float, *, serial_number: str = "") -> Running:
+async def read_back(
+    port: str, flashed: Flashed, timeout_s: float, *, serial_number: str = "", called: str | None = None
+) -> Running:
     """Wait for the relay to start, on this port or wherever the USB device of this serial number appears; compare.
 
-    Raises NotVerified, with what runs instead, if it is not what was flashed or nothing answers within timeout_s.
+    called: what the user calls the port. Raises NotVerified, with what runs instead, if it is not what was flashed or
+    nothing answers within timeout_s, and DeviceLost if there is nothing to ask.
     """
+    device = called or port
     deadline = time.monotonic() + timeout_s
     trouble: BitrelayError | None = None
     while (left := deadline - time.monotonic()) > 0:
@@ -53,10 +66,16 @@ async def read_back(port: str, flashed: Flashed, timeout_s: float, *, serial_num
             trouble = error
         await asyncio.sleep(_LOOK_AGAIN_S)
     why = f" ({trouble.what})" if trouble is not None else ""
+    if isinstance(trouble, NoDevice | PortError) and not isinstance(trouble, PortBusy):
+        raise DeviceLost(
+            f"everything is written, and the device has gone before the relay was heard{why}",
+            device=device,
+            hint=f"{why_gone(device)}. Once it is back: `bitrelay info -p {device}`",
+        )
     raise NotVerified(
         f"everything is written, and the relay has not answered within {timeout_s:g} s{why}",
-        device=port,
-        hint=f"{how_to_reset(port)}, then look with `bitrelay info -p {port}`; if it stays silent, flash it again",
+        device=device,
+        hint=f"{how_to_reset(device)}, then look with `bitrelay info -p {device}`; if it stays silent, flash it again",
     )
 
 

@@ -76,6 +76,8 @@ def run() -> int:
         # What rich and typer make of a closed pipe while they print a help text is status 1.
         if isinstance(end.__context__, BrokenPipeError):
             return ExitCode.OUTPUT_CLOSED
+        if isinstance(end.__context__, typer.Abort):  # Ctrl-C at a question
+            return ExitCode.INTERRUPTED
         if end.code == ExitCode.USAGE and "--json" in sys.argv:
             _tell_usage_error(end.__context__)
         return end.code if isinstance(end.code, int) else ExitCode.OK

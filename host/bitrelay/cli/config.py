@@ -1,6 +1,7 @@
 """`bitrelay config`: the settings of a relay, one by one or all at once."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,6 +201,9 @@ def _change(out: Output, setting: "Setting", value: str | None, wish: Wish, port
     wish.check()
     if wish.minutes is not None and not setting.on_trial:
         raise typer.BadParameter(f"--for: {setting.key} cannot cut the link and is never on trial")
+    if wish.confirm and not setting.on_trial:
+        # Nothing of it is to be confirmed, and what else is on trial is not meant.
+        wish = replace(wish, confirm=False, restart=wish.restart or setting.at_restart)
 
     async def work(console: "Console") -> tuple[str, Values, Outcome]:
         from shared_protocol import console as messages
@@ -222,7 +226,7 @@ def _change(out: Output, setting: "Setting", value: str | None, wish: Wish, port
         out.record({"port": relay_port, "key": setting.key, "value": now} | outcome.as_json())
     else:
         out.line(f"{setting.key} = {now}" + (" (the default)" if value is None else ""))
-        tell(out, outcome)
+        tell(out, outcome, setting.on_trial)
 
 
 async def _ask_settings(console: "Console", timeout_s: float) -> dict[str, str]:

@@ -229,4 +229,4 @@ def _show(out: Output, result: "FlashResult", several: bool, dry_run: bool) -> N
         f"on MicroPython {result.firmware}, {result.chip}, after {result.seconds:.1f} s."
     )
     if not several:
-        out.line(f"Next: bitrelay info -p {result.port}    bitrelay listen -p {result.port}    bitrelay config get")
+        out.line(f"Next: bitrelay info -p {result.port}    bitrelay config get -p {result.port}")

@@ -122,20 +122,24 @@ def tell_pending(out: Output, state: Outcome) -> None:
         out.line(f"Settings are on trial: they revert in {duration(state.trial_s)} unless {_CONFIRM} comes first.")
 
 
-def tell(out: Output, outcome: Outcome) -> None:
-    """Say what has become of a change, and what the user may do next."""
+def tell(out: Output, outcome: Outcome, on_trial: bool = True) -> None:
+    """Say what has become of a change, and what the user may do next; on_trial: whether it is of the kind for that."""
     if outcome.restarted:
         out.line("The relay has restarted and answers.")
     if outcome.confirmed:
         out.line("Confirmed: it stays.")
     if outcome.waits:
         out.line("It takes effect at the relay's next start.")
-    if outcome.trial_s is not None:
+    if outcome.trial_s is not None and not on_trial:
+        out.line(
+            f"It stays. Others are on trial: they revert in {duration(outcome.trial_s)} unless {_CONFIRM} comes first."
+        )
+    elif outcome.trial_s is not None:
         out.line(
             f"On trial, because it can cut the link to the relay: in {duration(outcome.trial_s)} it reverts by itself, "
             f"unless {_CONFIRM} comes first."
         )
-    if outcome.waits and outcome.trial_s is not None:
+    if outcome.waits and outcome.trial_s is not None and on_trial:
         out.line(f"{RESTART_AND_CONFIRM} restarts the relay now, and confirms if it answers.")
     elif outcome.waits:
         out.line("The same command with --restart restarts it now.")
