@@ -43,6 +43,9 @@ TYPE_PONG = const(0x27)
 TYPE_NOSTR_CARRIER = const(0x28)
 TYPE_VOICE = const(0x29)
 TYPE_ANNOUNCE_V2 = const(0x2C)
+# Ours: 0xB0 to 0xBF. Phones forward them like all types they do not know.
+TYPE_HELLO = const(0xB0)
+TYPE_IDENTITY = const(0xB1)
 
 # The larger of the two apps' limits (Android's), for the payload section and for the size it inflates to.
 MAX_PAYLOAD = const(10485760)
