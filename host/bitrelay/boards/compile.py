@@ -1,5 +1,6 @@
 """Turns the sources of a relay into the files a board has: firmware and shared protocol as .mpy, main.py as it is."""
 
+import ast
 import functools
 import hashlib
 import shutil
@@ -10,31 +11,88 @@ from pathlib import Path
 from bitrelay.errors import BadData, BrokenInstallation
 from bitrelay.tree import firmware_dir, shared_dir
 
+from .choices import decide, without_native
+from .constants import inline_constants
+from .link import Program, link
+from .name_order import arrange_names
+from .short_names import shorten
+from .unused import without_unused
+
 # Line numbers stay, so that a traceback on a board names them; asserts go.
 OPTIMISATION = "-O2"
 # Names what is on a board: see build_id().
 BUILD_FILE = "/build.txt"
+# The module that everything which is always loaded becomes part of.
+ENTRY = "firmware.app"
 
 _DEADLINE_S = 20.0
 
 
-def board_files(arch: str) -> dict[str, bytes]:
+def board_files(arch: str, extra: Mapping[str, str] | None = None) -> dict[str, bytes]:
     """The program of a relay by absolute path on the board. arch is what mpy-cross calls its native code ("" = none).
 
-    Raises BadData if a source does not compile.
+    extra: sources, by name, of more modules for the board's root, which may import what the firmware's modules have. It
+    does not change the program. Raises BadData if a source does not compile, or needs another architecture.
     """
-    firmware = firmware_dir()
-    files: dict[str, bytes] = {}
-    for source in sources(firmware):
-        if source == firmware / "main.py":
-            files["/main.py"] = source.read_bytes()
-        else:
-            _place(files, source, f"/firmware/{source.relative_to(firmware)}", arch)
-    shared = shared_dir()
-    for source in sources(shared):
-        _place(files, source, f"/shared_protocol/{source.relative_to(shared)}", arch)
+    program = linked_program(arch, extra)
+    files = {"/main.py": _main().read_bytes()}
+    for name, text in program.sources.items():
+        path = name.replace(".", "/")
+        if name in _packages():
+            path += "/__init__"
+        # Under its module's name, which a board keeps in any case: a file's name would be one more.
+        compiled = compile_mpy(text.encode(), name, arch)
+        if compiled is None:
+            raise BadData(f"{path}.py has machine code, and the MicroPython it is for takes none")
+        files[f"/{path}.mpy"] = compiled
     files[BUILD_FILE] = build_id(files).encode()
     return files
+
+
+def linked_program(arch: str, extra: Mapping[str, str] | None = None) -> Program:
+    """The sources of what board_files() compiles."""
+    more = dict(extra or {})
+    return _linked(arch, tuple((program_sources() | more).items()), tuple(more))
+
+
+# Kept by content, since the same program goes onto every board of a fleet.
+@functools.lru_cache(maxsize=16)
+def _linked(arch: str, written: tuple[tuple[str, str], ...], extra: tuple[str, ...]) -> Program:
+    modules = dict(written)
+    if not arch:
+        modules = {name: without_native(name, text) for name, text in modules.items()}
+    there = {name: bool(arch) or compile_mpy(text.encode(), name, "") is not None for name, text in modules.items()}
+    there["micropython"] = True
+    decided = {name: decide(name, text, there.get) for name, text in modules.items()}
+    starts = {name for node in ast.walk(ast.parse(_main().read_bytes())) for name in _imported(node) if name in modules}
+    used = without_unused(decided, starts, extra)
+    linked = link(inline_constants(used), ENTRY, (*sorted(starts), *extra))
+    return arrange_names(shorten(linked, extra))
+
+
+def program_sources() -> dict[str, str]:
+    """The modules of a relay by dotted name, but main.py, as they are written."""
+    modules: dict[str, str] = {}
+    for package, directory in _packages().items():
+        for source in sources(directory):
+            name = source.relative_to(directory).with_suffix("").as_posix().replace("/", ".")
+            if source != _main():
+                modules[package if name == "__init__" else f"{package}.{name}"] = source.read_text(encoding="utf-8")
+    return modules
+
+
+def _packages() -> dict[str, Path]:
+    return {"firmware": firmware_dir(), "shared_protocol": shared_dir()}
+
+
+def _main() -> Path:
+    return firmware_dir() / "main.py"
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom) and node.module is not None:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def write_files(files: Mapping[str, bytes], root: Path) -> None:
@@ -75,13 +133,6 @@ def compile_mpy(source: bytes, name: str, arch: str) -> bytes | None:
     if not arch and "invalid arch" in message:
         return None
     raise BadData(f"{name} does not compile: {message}")
-
-
-def _place(files: dict[str, bytes], source: Path, target: str, arch: str) -> None:
-    compiled = compile_mpy(source.read_bytes(), target.removeprefix("/"), arch)
-    # Without native code the module that imports it has a way to do without.
-    if compiled is not None:
-        files[target.removesuffix(".py") + ".mpy"] = compiled
 
 
 @functools.cache
