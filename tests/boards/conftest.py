@@ -29,17 +29,25 @@ MakeBoard = Callable[..., Awaitable[SingleBoard]]
 DEADLINE_S = 30.0
 
 
+@pytest.fixture(scope="session")
+def bench_runs() -> Iterator[BenchRuns]:
+    """The runs on a bench, going on beside the other tests."""
+    with started_bench_runs() as runs:
+        yield runs
+
+
 @pytest.fixture(scope="session", autouse=True)
-def bench_runs(request: pytest.FixtureRequest) -> Iterator[BenchRuns]:
-    """Begins with the first test of this folder, if those that wait for its end are to run at all."""
-    if not any(
+def early_bench_runs(request: pytest.FixtureRequest) -> None:
+    """Begins them with the first test of this folder, if those that wait for their end are to run at all.
+
+    Of several processes that share the tests only the one that gets those does so, when it gets there.
+    """
+    is_shared = hasattr(request.config, "workerinput")
+    if not is_shared and any(
         "bench_runs" in getattr(item, "fixturenames", ()) and item.path.name == "test_virtual_bench.py"
         for item in request.session.items
     ):
-        yield {}
-        return
-    with started_bench_runs() as runs:
-        yield runs
+        request.getfixturevalue("bench_runs")
 
 
 def identity_file(seed: bytes) -> bytes:

@@ -12,6 +12,8 @@ from bitrelay.lab.board import Board
 from bitrelay.lab.build import build_shim, find_interpreter
 from bitrelay.lab.flash_contents import write_all
 from bitrelay.lab.nor_flash import DEFAULT_SIZE, NorFlash
+from bitrelay.lab.phone import Phone
+from bitrelay.lab.radio import Radio
 from bitrelay.lab.stand_in import SMALL_SIZE, build_firmware, version_of
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))
 
 MakeBoard = Callable[..., Awaitable[Board]]
+MakePhone = Callable[..., Awaitable[Phone]]
 
 
 @pytest.fixture
@@ -52,6 +55,30 @@ async def make_board(tmp_path: Path) -> AsyncIterator[MakeBoard]:
     yield make
     for board in boards:
         await board.close()
+
+
+@pytest.fixture
+async def radio() -> AsyncIterator[Radio]:
+    """The air of the phones of make_phone."""
+    radio = Radio(seed=1)
+    yield radio
+    radio.close()
+
+
+@pytest.fixture
+async def make_phone(radio: Radio) -> AsyncIterator[MakePhone]:
+    """Starts a phone, in a hurry to link up, that does not announce itself unless told to."""
+    phones: list[Phone] = []
+
+    async def make(name: str, **options: Any) -> Phone:
+        phone = Phone(name, radio, **({"announce": False, "pace": 0.1} | options))
+        phones.append(phone)
+        await phone.start()
+        return phone
+
+    yield make
+    for phone in phones:
+        await phone.stop()
 
 
 @pytest.fixture

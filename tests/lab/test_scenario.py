@@ -56,6 +56,11 @@ over = 2
 at = 2
 kind = "jam"
 between = ["alice", "relay1"]
+
+[[phone]]
+name = "carol"
+announce_pace = 0.5
+clock_offset_s = -90.5
 """
 
 
@@ -71,12 +76,13 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert (board.name, board.position, board.max_links, board.heap) == ("relay1", (1.0, 2.5), 4, "160k")
     assert (board.board, board.chip) == ("esp32_generic_c3", "esp32c3")
     assert dict(board.settings) == {"dial_max": 1, "log_level": 4}
-    alice, bob = scenario.phones
+    alice, bob, carol = scenario.phones
     assert (alice.platform, alice.announce, alice.pace) == ("android", False, 0.1)
-    assert (bob.platform, bob.announce) == ("ios", True)
+    assert (bob.platform, bob.announce, bob.announce_pace, bob.clock_offset_s) == ("ios", True, 1.0, 0.0)
+    assert (carol.announce_pace, carol.clock_offset_s) == (0.5, -90.5)
     assert scenario.edges == (Edge("alice", "relay1", -72.0),)
     (flow,) = scenario.traffic
-    assert (flow.sender, flow.to, flow.kinds) == ("alice", ("bob",), (Kind.PUBLIC, Kind.FILE))
+    assert (flow.sender, flow.to, flow.kinds) == ("alice", ("bob", "carol"), (Kind.PUBLIC, Kind.FILE))
     assert (flow.count, flow.rate, flow.ttl, flow.hops) == (5, 2.5, 3, None)
     assert scenario.faults == (
         Fault(1.5, FaultKind.MOVE, "bob", position=(3.0, 4.0), over=2.0),

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from enum import StrEnum
 
 from shared_protocol import fragment
@@ -53,11 +54,20 @@ class Kind(StrEnum):
 
 
 class FrameMaker:
-    """Frames of one phone, all different, none longer than 512 bytes; what is random in them comes from `rng`."""
+    """Frames of one phone, all different, none longer than 512 bytes; what is random in them comes from `rng`.
 
-    def __init__(self, author: PhoneIdentity, rng: random.Random) -> None:
+    clock_ms is what the phone takes the time to be; the right one if none is given.
+    """
+
+    def __init__(
+        self,
+        author: PhoneIdentity,
+        rng: random.Random,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._author = author
         self._random = rng
+        self._clock_ms = clock_ms
         self._last_ms = 0
         self._turn: dict[Kind, int] = {}
 
@@ -148,7 +158,7 @@ class FrameMaker:
 
     def _now(self) -> int:
         # Phones send one frame per millisecond at most; together with sender and type that is what tells frames apart.
-        self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
+        self._last_ms = max(self._last_ms + 1, self._clock_ms())
         return self._last_ms
 
     def _next(self, kind: Kind) -> int:

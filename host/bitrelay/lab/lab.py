@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from .controller import RadioController
 from .directory import claimed_directory
 from .event import Event, EventKind, of_fault
 from .flash_contents import write_all
+from .hci_server import HciServer
 from .ledger import Ledger, Report
 from .nor_flash import NorFlash
 from .phone import Phone
@@ -114,6 +114,8 @@ class Lab:
                 seed=scenario.seed,
                 announce=phone.announce,
                 pace=phone.pace,
+                announce_pace=phone.announce_pace,
+                clock_offset_s=phone.clock_offset_s,
             )
         for edge in scenario.edges:
             self.radio.connect_edge(edge.a, edge.b, edge.rssi)
@@ -122,13 +124,30 @@ class Lab:
             self._exit.push_async_callback(board.close)
             await board.start()
         if self._advertise and self.boards:
+            server = HciServer(self.radio, self._place_computer)
+            self._exit.push_async_callback(server.close)
+            sockets = self._exit.enter_context(socket_directory(self._directory))
+            radio = await server.open(sockets)
             self._exit.callback(ports.withdraw)
             ports.advertise(
-                ports.BoardPort(b.name, b.port, b.url, b.chip, str(self.firmware(b.chip))) for b in self.boards.values()
+                (
+                    ports.BoardPort(b.name, b.port, b.url, b.chip, str(self.firmware(b.chip)))
+                    for b in self.boards.values()
+                ),
+                radio,
             )
         for virtual_phone in self.phones.values():
             self._exit.push_async_callback(virtual_phone.stop)
             await virtual_phone.start()
+
+    def _place_computer(self, name: str) -> None:
+        # Whoever looks into the lab from another process stands where all boards can be heard.
+        if self.scenario.edges:
+            for board in self.boards:
+                self.radio.connect_edge(name, board)
+            return
+        places = [self._positions.get(board, (0.0, 0.0)) for board in self.boards]
+        self.radio.move(name, *(sum(axis) / len(places) for axis in zip(*places, strict=True)))
 
     def firmware(self, chip: str) -> Path:
         """The file that stands in for MicroPython's firmware on boards with this chip; it goes with the lab."""
@@ -202,8 +221,7 @@ class Lab:
             for other, relays in hops(phone.name, near, self.boards).items()
             if other in self.phones and other != phone.name and relays < MAX_TTL
         }
-        now_ms = time.time_ns() // 1_000_000
-        await asyncio.gather(*(self.phones[name].send(probe_of(self.phones[name], now_ms)) for name, _ in awaited))
+        await asyncio.gather(*(self.phones[name].send(probe_of(self.phones[name])) for name, _ in awaited))
         end = asyncio.get_running_loop().time() + _PROBE_S
         while asyncio.get_running_loop().time() < end:
             awaited = {pair: author for pair, author in awaited.items() if not _has_heard(self.phones[pair[1]], author)}

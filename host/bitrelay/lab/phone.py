@@ -5,9 +5,10 @@ one link, as on the air: a phone does not dial a peer that has dialled it.
 """
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,16 @@ from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.host import Host
 from bumble.transport.common import AsyncPipeSink
 
-from shared_protocol.frame import Header, is_broadcast
+from shared_protocol.frame import MAX_TTL, TYPE_PING, TYPE_PONG, Header, encode, is_broadcast
 
+from .phone_announcer import Announcer
 from .phone_dialler import Dialler
-from .phone_identity import PhoneIdentity, announced_id
+from .phone_identity import MAX_NEIGHBORS, PhoneIdentity
 from .phone_link import PhoneLink, Role
-from .phone_profile import PROFILES
+from .phone_peers import PeerTable, PeerView, Refusal, Verdict
+from .phone_ping import PingAnswer, Pinger
+from .phone_profile import PROFILES, RULES
+from .phone_topology import Topology
 from .radio import Radio
 from .waiting import News, deadline
 
@@ -33,26 +38,38 @@ MTU = 517
 
 _SERVICE = UUID(SERVICE_UUID)
 
+# A relay greets a phone that has not subscribed yet; a phone's stack drops that without a word.
+logging.getLogger("bumble.gatt_client").addFilter(lambda record: "no subscriber" not in record.getMessage())
+
 _ADVERTISING_INTERVAL_MS = 150.0
 _CANCEL_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A frame that reached a phone, the whole value that carried it, when (monotonic seconds) and on which link."""
+    """A frame that reached a phone, the whole value that carried it, when (monotonic seconds) and on which link.
+
+    refusal is why the app did nothing with it; None if it took it.
+    """
 
     frame: bytes
     value: bytes
     at: float
     link: PhoneLink
+    refusal: Refusal | None = None
 
 
 class Phone:
     """One phone; it is on the radio's map at once and on the air after start().
 
-    platform is "ios" or "android"; pace shortens what only waits (see PhoneProfile.hurried).
+    platform is "ios" or "android"; pace shortens what the app waits for on a new link, its first announce included (see
+    PhoneProfile.hurried), announce_pace the intervals between announces (see AppRules.hurried). clock_offset_s is by
+    how many seconds its clock is ahead.
 
     announce=False keeps it from announcing itself; dials and advertises say which of its two roles it plays.
+
+    What has arrived is in `received`, whatever the app makes of it; peers is what it makes of it. What it knew of peers
+    and their keys it knows after stop() and start(), too.
     """
 
     def __init__(
@@ -67,9 +84,13 @@ class Phone:
         dials: bool = True,
         advertises: bool = True,
         pace: float = 1.0,
+        announce_pace: float = 1.0,
+        clock_offset_s: float = 0.0,
     ) -> None:
         self.name = name
         self.profile = PROFILES[platform].hurried(pace)
+        self.rules = RULES[platform].hurried(announce_pace)
+        self.clock_offset_s = clock_offset_s
         self.identity = PhoneIdentity(name, seed)
         self.links: list[PhoneLink] = []
         self.received: list[Arrival] = []
@@ -82,6 +103,10 @@ class Phone:
         self._device: Any = None
         self._characteristic: Any = None
         self._dialler: Dialler | None = None
+        self._announcer: Announcer | None = None
+        self._peers = PeerTable(self.rules, self.identity.peer_id, lambda: self.links)
+        self._topology = Topology(self.rules)
+        self._pinger = Pinger(self._random, self.rules.replies, self._send_to)
         self._news = News()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,6 +119,20 @@ class Phone:
     def open_links(self) -> list[PhoneLink]:
         """The links frames can be sent on."""
         return [link for link in self.links if link.is_open]
+
+    @property
+    def peers(self) -> dict[bytes, PeerView]:
+        """Whom the app knows at the moment, by id."""
+        return self._peers.views(time.monotonic())
+
+    @property
+    def refusals(self) -> dict[Refusal, int]:
+        """How many frames its app did nothing with, by reason."""
+        return dict(self._peers.refusals)
+
+    def now_ms(self) -> int:
+        """What this phone takes the time to be: Unix milliseconds."""
+        return time.time_ns() // 1_000_000 + round(self.clock_offset_s * 1000)
 
     async def start(self) -> None:
         """Switch Bluetooth on. Harmless when it is."""
@@ -111,13 +150,15 @@ class Phone:
             self._dialler = Dialler(self._device, bytes(_SERVICE), self.profile, lambda: self.links)
             self._task(self._dialler.run())
         if self._announces:
-            self._task(self._announce_at_intervals())
+            self._announcer = Announcer(self.rules, self.profile, self._random, self.announce, self._count_direct)
+            self._task(self._announcer.run())
 
     async def stop(self) -> None:
         """Switch Bluetooth off without a word to anybody."""
         if self._device is None:
             return
         device, self._device = self._device, None
+        self._announcer = None
         self.controller.power_off()
         self.controller.set_packet_sink(None)
         tasks = list(self._tasks)
@@ -135,15 +176,43 @@ class Phone:
     async def send(self, frame: bytes) -> int:
         """Send a frame as the app does and wait until the air has taken it; returns on how many links it went out.
 
-        A directed frame goes only to its recipient if that is known to be at the end of a link. Otherwise every frame
-        goes once to each peer: on one link to a known one, on every link whose peer never announced itself.
+        A directed frame goes only to its first hop, or else to its recipient, if that is known to be at the end of a
+        link. Otherwise every frame goes once to each peer: on one link to a known one, on every link whose peer never
+        announced itself.
         """
         links = self._links_for(frame)
         return sum(await asyncio.gather(*(link.send(frame) for link in links)))
 
     async def announce(self) -> int:
         """Announce itself now; returns on how many links."""
-        return await self.send(self.identity.announce(time.time_ns() // 1_000_000))
+        direct = self._peers.direct_ids(time.monotonic())[:MAX_NEIGHBORS]
+        if self._announcer:
+            self._announcer.announced(direct)
+        return await self.send(self.identity.announce(self.now_ms(), direct, self.rules))
+
+    def route_to(self, peer_id: bytes) -> tuple[bytes, ...] | None:
+        """The hops on the way to a peer that its app would write into a frame: none to a neighbor; None for no way."""
+        now = time.monotonic()
+        return self._topology.route(self.identity.peer_id, self._peers.direct_ids(now), peer_id, now)
+
+    async def send_routed(self, recipient: bytes, payload_type: int, payload: bytes, route: Sequence[bytes]) -> int:
+        """Send a signed version-2 frame of this type along these hops; returns on how many links it went out."""
+        frame = encode(
+            payload_type,
+            MAX_TTL,
+            self.now_ms(),
+            self.identity.peer_id,
+            payload,
+            version=2,
+            recipient=recipient,
+            route=tuple(route),
+        )
+        return await self.send(self.identity.signed(frame))
+
+    async def ping(self, peer_id: bytes, timeout: float = 10.0) -> PingAnswer:
+        """Ping a peer and wait for its answer. Raises DeviceTimeout."""
+        async with deadline(timeout, self.name, f"no answer to a ping from {peer_id.hex()}"):
+            return await self._pinger.ping(peer_id)
 
     async def wait_for(self, wanted: Callable[[Arrival], bool], timeout: float, start: int = 0) -> Arrival:
         """The first frame that arrived, from the start-th on, for which `wanted` is true. Raises DeviceTimeout."""
@@ -156,20 +225,36 @@ class Phone:
                         return arrival
                 await self._news.wait()
 
+    async def wait_until(self, question: Callable[[], bool], timeout: float, what: str) -> None:
+        """Wait until the answer is yes; it is asked whenever something came or a link changed. Raises DeviceTimeout."""
+        async with deadline(timeout, self.name, what):
+            while not question():
+                await self._news.wait()
+
     async def wait_links(self, count: int, timeout: float) -> list[PhoneLink]:
         """Wait until at least `count` links can be sent on. Raises DeviceTimeout."""
-        async with deadline(timeout, self.name, f"has not {count} links"):
-            while len(self.open_links) < count:
-                await self._news.wait()
+        await self.wait_until(lambda: len(self.open_links) >= count, timeout, f"has not {count} links")
         return self.open_links
+
+    async def wait_peer(self, peer_id: bytes, timeout: float, direct: bool = True) -> PeerView:
+        """Wait until a peer is known for sure, and with `direct` at the end of a link. Raises DeviceTimeout."""
+
+        def is_listed() -> bool:
+            peer = self.peers.get(peer_id)
+            return peer is not None and peer.verified and (peer.is_direct or not direct)
+
+        await self.wait_until(is_listed, timeout, f"does not list {peer_id.hex()}")
+        return self.peers[peer_id]
 
     # --- links ---
 
     def _links_for(self, frame: bytes) -> list[PhoneLink]:
         header = Header()
-        recipient = None
+        receivers = []
         if header.parse(frame, len(frame)) > 0 and not is_broadcast(frame, header):
-            recipient = frame[header.recipient_at : header.recipient_at + 8]
+            if header.route_count:
+                receivers.append(frame[header.route_at : header.route_at + 8])
+            receivers.append(frame[header.recipient_at : header.recipient_at + 8])
         chosen: dict[bytes, PhoneLink] = {}
         unknown = []
         # Its own write link first: that is the one iOS prefers to a peer that has both.
@@ -178,8 +263,9 @@ class Phone:
                 unknown.append(link)
             else:
                 chosen.setdefault(link.peer_id, link)
-        if recipient in chosen:
-            return [chosen[recipient]]
+        for receiver in receivers:
+            if receiver in chosen:
+                return [chosen[receiver]]
         return [*chosen.values(), *unknown]
 
     def _connected(self, connection: Connection) -> None:
@@ -202,6 +288,8 @@ class Phone:
             self.links.remove(link)
         if self._dialler:
             self._dialler.disconnected(link.connection.peer_address)
+        if self._announcer:
+            self._announcer.peers_changed()
         self._news.tell()
 
     async def _set_up(self, link: PhoneLink) -> None:
@@ -228,8 +316,8 @@ class Phone:
     def _opened(self, link: PhoneLink) -> None:
         link.ready.set()
         self._news.tell()
-        if self._announces:
-            self._task(self._announce_on(link), until=link)
+        if self._announcer:
+            self._task(self._announcer.on(link), until=link)
 
     def _subscribed(self, connection: Connection, notify: bool, _indicate: bool) -> None:
         for link in self.links:
@@ -246,17 +334,45 @@ class Phone:
             if link.connection is connection:
                 link.take(value)
 
+    # --- what arrives ---
+
     def _value_arrived(self, link: PhoneLink, value: bytes, frames: list[bytes]) -> None:
         now = time.monotonic()
         for frame in frames:
-            arrival = Arrival(frame, value, now, link)
-            peer_id = announced_id(frame, validated=self.profile.platform == "android")
-            if peer_id is not None and link.peer_id is None:
-                link.peer_id = peer_id
+            verdict = self._peers.hear(frame, link, now, self.now_ms())
+            arrival = Arrival(frame, value, now, link, verdict.refusal)
             self.received.append(arrival)
+            if verdict.refusal is None:
+                self._take(frame, verdict, link, now)
             if self.on_frame:
                 self.on_frame(arrival)
         self._news.tell()
+
+    def _take(self, frame: bytes, verdict: Verdict, link: PhoneLink, now: float) -> None:
+        header = Header()
+        header.parse(frame, len(frame))
+        sender = verdict.sender
+        if self._announcer:
+            self._announcer.traffic_at = now
+        if header.version == 2:
+            self._topology.sent_v2(sender, now)
+        if verdict.announce:
+            if verdict.announce.neighbors is not None:  # one that lists nobody does not take back what was listed
+                self._topology.claim(sender, verdict.announce.neighbors, now)
+            if self._announcer:
+                self._announcer.peers_changed()
+                self._task(self._announcer.answer(sender, verdict.is_new))
+        elif header.type in (TYPE_PING, TYPE_PONG) and frame[header.recipient_at :].startswith(self.identity.peer_id):
+            payload = frame[header.payload_at : header.payload_at + header.payload_len]
+            self._task(self._pinger.hear(header.type, header.ttl, sender, payload, link, now))
+
+    async def _send_to(self, kind: int, recipient: bytes, payload: bytes) -> int:
+        return await self.send(
+            encode(kind, MAX_TTL, self.now_ms(), self.identity.peer_id, payload, recipient=recipient)
+        )
+
+    def _count_direct(self) -> int:
+        return len(self._peers.direct_ids(time.monotonic()))
 
     # --- being found ---
 
@@ -288,24 +404,6 @@ class Phone:
             )
         except hci.HCI_Error:
             pass  # a full controller refuses; the next link that ends starts it again
-
-    # --- announcing ---
-
-    async def _announce_on(self, link: PhoneLink) -> None:
-        await asyncio.sleep(self.profile.announce_delay_s)
-        link.post(self.identity.announce(time.time_ns() // 1_000_000))
-
-    async def _announce_at_intervals(self) -> None:
-        while True:
-            if any(link.peer_id for link in self.links):
-                jitter = self.profile.announce_jitter_s
-                await asyncio.sleep(self.profile.announce_every_s + self._random.uniform(-jitter, jitter))
-            elif self.profile.announce_alone_s is not None:
-                await asyncio.sleep(self.profile.announce_alone_s)
-            else:
-                await self._news.wait()
-                continue
-            await self.announce()
 
     # --- tasks ---
 

@@ -29,7 +29,7 @@ class PhoneLink:
 
     A central writes to the peer's characteristic without response, a peripheral notifies its own: `handle` is the
     attribute's. subscriptions is how many times the peer gets each notification: an Android phone that is subscribed to
-    twice sends twice (section 1.4). peer_id is set once the peer's announce was heard directly.
+    twice sends twice (section 1.4). peer_id is whom the app takes the peer to be: see PeerTable.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class PhoneLink:
         self.address = connection.peer_address.to_string(False)
         self.ready = asyncio.Event()
         self.closed = asyncio.Event()
+        self.connected_at = time.monotonic()
         self.reason = 0
         self.handle = 0
         self.subscriptions = 0

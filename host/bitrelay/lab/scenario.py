@@ -50,6 +50,8 @@ class PhoneSpec:
     position: Position | None = None
     announce: bool = True
     pace: float = 0.25
+    announce_pace: float = 1.0
+    clock_offset_s: float = 0.0
 
 
 @dataclass(frozen=True)

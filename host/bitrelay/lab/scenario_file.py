@@ -33,6 +33,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
 _HEAP = re.compile(r"[1-9][0-9]{0,6}(k|m|wk|wm)", re.IGNORECASE)
 _PACKAGED = Path(__file__).parent / "scenarios"
 
+# A phone's clock may be wrong by so many seconds: years.
+_CLOCK_MOST_S = 1e9
+
 # What each fault needs besides `at`.
 _FAULT_KEYS = {
     FaultKind.KILL: ("node",),
@@ -158,6 +161,8 @@ def _phone(table: Table) -> PhoneSpec:
             "position": Rule(_position),
             "announce": Rule(_flag),
             "pace": Rule(_number(0.01, 1)),
+            "announce_pace": Rule(_number(0.01, 1)),
+            "clock_offset_s": Rule(_number(-_CLOCK_MOST_S, _CLOCK_MOST_S)),
         }
     )
     return PhoneSpec(**values)

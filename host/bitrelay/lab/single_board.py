@@ -14,6 +14,7 @@ from .board import Board
 from .board_radio import join_radio, socket_directory
 from .build import build_shim, find_interpreter
 from .directory import claimed_directory
+from .hci_server import HciServer
 from .nor_flash import DEFAULT_SIZE, NorFlash, size_name
 from .radio import Radio
 from .stand_in import build_firmware, version_of
@@ -55,7 +56,7 @@ async def single_board(
     name: str = "",
     micropython: Path | None = None,
 ) -> AsyncIterator[SingleBoard]:
-    """A board that has been switched on and that `bitrelay devices` lists, with a radio in which it is alone.
+    """A board that has been switched on and that `bitrelay devices` lists, with a radio that it has for itself.
 
     flash is a file to start from and to keep, made if it is not there; without it the flash is blank and goes with the
     board. flash_size is in bytes, by default that of the file, or 4 MiB. Raises BadData if the two disagree.
@@ -89,9 +90,14 @@ async def single_board(
         )
         try:
             await board.start()
-            exit_stack.callback(ports.withdraw)
-            ports.advertise([ports.BoardPort(name, board.port, board.url, chip, str(firmware))])
-            yield SingleBoard(board, firmware)
+            server = HciServer(radio)
+            try:
+                socket = await server.open(sockets)
+                exit_stack.callback(ports.withdraw)
+                ports.advertise([ports.BoardPort(name, board.port, board.url, chip, str(firmware))], socket)
+                yield SingleBoard(board, firmware)
+            finally:
+                await server.close()
         finally:
             await board.close()
 

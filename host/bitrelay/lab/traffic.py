@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from shared_protocol.frame import MAX_TTL, TYPE, TYPE_ANNOUNCE, encode
+from shared_protocol.frame import MAX_TTL, TYPE, TYPE_ANNOUNCE, TYPE_HELLO, TYPE_IDENTITY, encode
 
 from .frame_maker import FrameMaker, Kind
 from .ledger import Ledger
@@ -16,6 +16,7 @@ ALL_KINDS = (Kind.PUBLIC, Kind.DIRECTED, Kind.NOISE, Kind.ROUTED, Kind.FILE, Kin
 
 # A type nobody uses, for frames that only show whether a way is open; they are not booked.
 PROBE_TYPE = 0x7E
+_NOT_BOOKED = frozenset((PROBE_TYPE, TYPE_ANNOUNCE, TYPE_HELLO, TYPE_IDENTITY))
 
 _DIRECTED = frozenset((Kind.DIRECTED, Kind.NOISE, Kind.ROUTED, Kind.FILE))
 # A frame that is not there by then does not hold up the others.
@@ -50,7 +51,8 @@ class Planned:
 
 def plan(flow: Flow, phones: dict[str, Phone], seed: int = 0) -> Iterator[Planned]:
     """The frames of a flow, made one by one when they are asked for. A file is sent whole or not at all."""
-    maker = FrameMaker(phones[flow.sender].identity, random.Random(f"{seed}/{flow.sender}/{flow.to}"))
+    sender = phones[flow.sender]
+    maker = FrameMaker(sender.identity, random.Random(f"{seed}/{flow.sender}/{flow.to}"), sender.now_ms)
     left, turn = flow.count, 0
     while left > 0:
         kind = flow.kinds[turn % len(flow.kinds)]
@@ -82,17 +84,17 @@ async def run_flow(flow: Flow, phones: dict[str, Phone], ledger: Ledger, seed: i
     await _settled(ledger, flow.sender, 0)
 
 
-def probe_of(phone: Phone, now_ms: int) -> bytes:
+def probe_of(phone: Phone) -> bytes:
     """A frame that says nothing but who sent it."""
-    return encode(PROBE_TYPE, MAX_TTL, now_ms, phone.identity.peer_id, b"")
+    return encode(PROBE_TYPE, MAX_TTL, phone.now_ms(), phone.identity.peer_id, b"")
 
 
 def book_arrivals(phones: Iterable[Phone], ledger: Ledger) -> None:
-    """Let the ledger know of everything these phones receive, but for probes and the announces phones make."""
+    """Let the ledger know of everything these phones receive, but for probes and what others say of themselves."""
 
     def booked_for(name: str) -> Callable[[Arrival], None]:
         def book(arrival: Arrival) -> None:
-            if arrival.frame[TYPE] not in (TYPE_ANNOUNCE, PROBE_TYPE) or ledger.knows(arrival.value):
+            if arrival.frame[TYPE] not in _NOT_BOOKED or ledger.knows(arrival.value):
                 ledger.arrived(name, arrival.value, arrival.at)
 
         return book
