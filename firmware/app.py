@@ -10,22 +10,31 @@ import machine
 from micropython import const
 
 from firmware import rare
+from firmware.announcer import Announcer
 from firmware.clock import Clock
 from firmware.commands import Commands
 from firmware.console import Console
 from firmware.dialer import Dialer
 from firmware.forwarder import Forwarder
 from firmware.health import CHECK_MS, Health, give_to_repl
+from firmware.keys import Keys
 from firmware.links import Links, records
 from firmware.log import Log
 from firmware.opening import Opener
+from firmware.proof import Proof
 from firmware.radio import CHARACTERISTIC, SERVICE, Radio
 from firmware.settings import Settings
 from firmware.slots import FramePool
+from firmware.spare_time import SpareTime
 from firmware.upkeep import Upkeep
+from firmware.verifier import APART_MS, Verifier
 from shared_protocol import console as messages
 from shared_protocol import counters as c
 from shared_protocol.dedup import DuplicateCache
+from shared_protocol.frame import TYPE_PING
+from shared_protocol.ping import SIZE as PING_SIZE
+from shared_protocol.ping import PingBudget
+from shared_protocol.wall_time import WallTime
 
 _BEAT_MS = const(100)
 _AGAIN_S = const(60)
@@ -35,6 +44,7 @@ class Relay:
     # folder: of the board's files, with its "/". booted: see trial.py.
     def __init__(self, folder="/", booted=True):
         from firmware import identity
+        from shared_protocol import budget
 
         # Radio first, memory after: on an ESP32 the stack must have its share before the heap grows. Off before that:
         # somebody else's program may have left it on.
@@ -43,6 +53,7 @@ class Relay:
         ble.active(True)
         # The secret keeps anybody from making frames that look like somebody else's to this cache.
         cache = DuplicateCache(secret=os.urandom(16))
+        ledger = budget.ledger(randint(0, 0x3FFFFFFF))
         self.settings = settings = Settings(folder, booted)
         self.flag = asyncio.ThreadSafeFlag()
         self.error = None
@@ -57,12 +68,28 @@ class Relay:
         dialer = Dialer(radio.address, randint)
         opener = Opener(radio, links, dialer, counts, settings["phone_slots"], log, SERVICE, CHARACTERISTIC)
         self.upkeep = Upkeep(radio, links, dialer, opener, counts, settings, log, clock.tenths)
-        self.forwarder = Forwarder(links, pool, cache, counts, clock, randint)
+        self.forwarder = forwarder = Forwarder(links, pool, cache, counts, clock, randint, ledger)
+        self.wall = wall = WallTime()
+        self.keys = keys = Keys(*identity.keep(folder, log))
+        self.announcer = opener.announcer = announcer = Announcer(
+            keys, wall, clock, links, pool, counts, settings, randint
+        )
+        self.verifier = verifier = Verifier(keys, links, forwarder.authors, wall, clock, announcer)
+        self.pings = PingBudget(len(links.all))
+        forwarder.on_announce = verifier.take
+        forwarder.on_own = self.answer
+        self.upkeep.greeter.time_ms = self.time_ms
+        self.spare_time = SpareTime(forwarder.is_busy, log)
+        self.spare_time.jobs = (
+            (keys.is_due, keys.make_steps),
+            (announcer.is_due, announcer.renew_steps),
+            (verifier.is_due, verifier.check_steps),
+        )
+        self.proof = Proof(self.upkeep.greeter, forwarder, self.spare_time, folder, log)
         self.console = console = Console(counts)
         self.commands = commands = Commands(self, console)
         console.answer = commands.answer
         log.emit = console.event
-        identity.keep(folder, log)
         rare.forget()
         self.health = Health(clock, links, settings["watchdog_s"], settings["led_pin"], log)
         gc.collect()
@@ -81,12 +108,14 @@ class Relay:
             if radio.dirty or ticks_diff(now, upkeep_at) >= 0:
                 self.clock.update()
                 self.upkeep.step(self.clock.tenths)
+                self.tend(self.announcer.step)
                 upkeep_at = ticks_add(now, _BEAT_MS)
                 if radio.error is not None:
                     raise radio.error
             late = ticks_diff(now, check_at)
             if late >= 0:
                 self.health.check(late)
+                self.tend(self.look)
                 if settings.trial_s(self.clock.now_s) == 0:
                     self.end_trial()
                 check_at = ticks_add(now, CHECK_MS)
@@ -94,6 +123,48 @@ class Relay:
                 await self.flag.wait()
             else:
                 await asyncio.sleep_ms(wait)
+
+    # What we do in our own name must not end what we do for others.
+    def tend(self, affair):
+        try:
+            affair()
+        except MemoryError:
+            self.log.warning("no memory to speak for ourselves")
+
+    # Once a second: what follows from the keys, and from the time.
+    def look(self):
+        upkeep = self.upkeep
+        roster = self.links.roster
+        if self.keys.ready and upkeep.greeter.identity is None:
+            from firmware import bitcraps
+
+            roster.own_id[:] = self.keys.on_air_id
+            upkeep.introduce(self.keys)
+            self.announcer.hello = bitcraps.own_hello(self.keys)
+            rare.forget()
+        now = self.wall.now_ms(self.clock.uptime_ms())
+        if now is None or self.wall.disputed:
+            roster.any_time()
+        else:
+            roster.window[:8] = (now - APART_MS).to_bytes(8, "big")
+            roster.window[8:] = (now + APART_MS).to_bytes(8, "big")
+        upkeep.advertiser.announcing = not self.announcer.silence()
+
+    # Unix milliseconds, None without time.
+    def time_ms(self):
+        return self.wall.now_ms(self.clock.uptime_ms())
+
+    # A frame addressed to us, which nobody else gets.
+    def answer(self, link, frame, header):
+        if header.type != TYPE_PING:
+            self.forwarder.hear_bitcraps(link, frame)
+        elif header.payload_len >= PING_SIZE and not header.original_size:
+            if self.pings.take(link.index, self.clock.tenths):
+                author = header.sender_at
+                nonce = header.payload_at
+                self.tend(
+                    lambda: self.announcer.pong(link, bytes(frame[author : author + 8]), frame[nonce : nonce + 8])
+                )
 
     # Nobody has confirmed the settings on trial. Those before need a restart if the others are in force by now.
     def end_trial(self):
@@ -134,7 +205,8 @@ class Relay:
 
     # Until the console asks for the REPL or a reboot. Raises what stopped a loop.
     async def run(self):
-        tasks = [asyncio.create_task(self.guard(loop)) for loop in (self.mesh(), self.beat())]
+        loops = (self.mesh(), self.beat(), self.spare_time.run(), self.proof.run())
+        tasks = [asyncio.create_task(self.guard(loop)) for loop in loops]
         await self.talk()
         for task in tasks:
             task.cancel()

@@ -14,7 +14,6 @@ from shared_protocol.frame import REASONS
 
 # Frames are told for this long after the last LISTEN: a host that went away without a word must not cost us for ever.
 _LISTEN_S = const(60)
-_FAR_FUTURE_MS = 1 << 48
 _BUILD_MAX = const(40)
 
 
@@ -34,8 +33,6 @@ class Commands:
         self.reboot = False
         self.build = build_id(relay.settings.folder)
         self._taken = None  # of a file that comes in pieces: see transfer.py
-        self.time_ms = 0  # what the host said, and when
-        self._time_at = 0
         self.listen_until = 0
         self._do = {
             messages.INFO: self._info,
@@ -103,9 +100,16 @@ class Commands:
             "build": self.build,
             "restart": relay.settings.waits,
             "trial_s": relay.settings.trial_s(relay.clock.now_s),
+            "time_ms": relay.wall.now_ms(relay.clock.uptime_ms()),
+            "clock": relay.wall.source,
+            "clock_disputed": relay.wall.disputed,
+            "identity": relay.keys.state,
+            "silent": relay.announcer.silence(),
+            "neighbors": len(relay.announcer.neighbors()),
         }
-        if self.time_ms:
-            values["time_ms"] = self.time_ms + (relay.clock.tenths - self._time_at) * 100
+        if relay.keys.ready:
+            values["on_air_id"] = relay.keys.on_air_id
+            values["peer_id"] = relay.keys.peer_id
         return values
 
     def _info(self, request_id, values):
@@ -130,6 +134,8 @@ class Commands:
         self._list(messages.LINKS, request_id, self._link_records())
 
     def _link_records(self):
+        from shared_protocol.versions import LEGACY, MODES
+
         now = self.relay.clock.tenths
         for link in self.relay.links.all:
             if link.state == l.OPENING or link.state == l.READY:
@@ -145,7 +151,10 @@ class Commands:
                     "tx_frames": link.tx_frames,
                     "queued": link.queued,
                     "dropped": link.dropped,
+                    "owner": link.owner if link.owned else None,
                     "age_s": (now - link.opened_at) // 10,
+                    "service": "bitcraps" if link.bitcraps else "bitchat",
+                    "mode": MODES[LEGACY if link.mode == l.NO_HELLO else link.mode] if link.bitcraps else None,
                 }
 
     def _listen(self, request_id, values):
@@ -203,6 +212,7 @@ class Commands:
         value = stored.change(settings, key, values.get("value"), values.get("trial_min"), now_s)
         if key == "name":
             relay.radio.rename(value)
+            relay.announcer.changed()
         elif key == "log_level":
             relay.log.level = value
         answer = {
@@ -235,8 +245,5 @@ class Commands:
         self.reboot = True
 
     def _time(self, request_id, values):
-        if values["time_ms"] >= _FAR_FUTURE_MS:
-            raise ValueError("time_ms is not a time in milliseconds")
-        self.time_ms = values["time_ms"]
-        self._time_at = self.relay.clock.tenths
-        self._reply(messages.TIME, request_id, {"time_ms": self.time_ms})
+        self.relay.wall.set_by_host(values["time_ms"], self.relay.clock.uptime_ms())
+        self._reply(messages.TIME, request_id, {"time_ms": values["time_ms"]})

@@ -1,4 +1,5 @@
-# The relay's keys: made once, at the first start, and kept. Nothing here reads them; who backs the relay up does.
+# The relay's secrets: made once, at the first start, and kept for good. A file that is damaged is left as it is and
+# told of: phones remember a relay by its keys, so new ones are made only by somebody who says so.
 #
 # identity.bin: "BRI1", seed of the Ed25519 key (32), secret of the X25519 key (32), CRC-32 of all that (4).
 import os
@@ -11,9 +12,12 @@ from firmware import files
 
 NAME = "identity.bin"
 SIZE = const(72)
-_BAD = "identity.bad"
 _MAGIC = b"BRI1"
 _BODY = const(68)
+
+OK = "ok"
+DAMAGED = "damaged"
+UNREADABLE = "unreadable"
 
 
 def valid(data):
@@ -28,17 +32,22 @@ def take(settings, new, data):
     settings.waits = settings.identity_waits = True
 
 
-# The radio is on: only then an ESP32's random numbers are true ones. folder: with its "/".
+# (secrets of 64 bytes or None, state). The radio is on: only then an ESP32's random numbers are true ones. folder: with
+# its "/".
 def keep(folder, log):
+    path = folder + NAME
     try:
-        if _is_damaged(folder + NAME):
-            os.rename(folder + NAME, folder + _BAD)
-            log.error("the identity is damaged: it is %s now, and a new one is made" % _BAD)
-        if not _is_there(folder + NAME):
+        if not _is_there(path):
             body = _MAGIC + os.urandom(_BODY - len(_MAGIC))
-            files.replace(folder + NAME, body + crc32(body).to_bytes(4, "big"))
+            files.replace(path, body + crc32(body).to_bytes(4, "big"))
+        data = _read(path)
+        if valid(data):
+            return data[4:_BODY], OK
+        log.error("%s is damaged: the relay forwards and does not announce itself; restore a backup of it" % path)
+        return None, DAMAGED
     except OSError as error:
-        log.error("identity: error %d" % error.errno)
+        log.error("%s: error %d; the relay forwards and does not announce itself" % (path, error.errno))
+        return None, UNREADABLE
 
 
 # Also raises OSError for one that cannot be read: it must not be replaced.
@@ -52,8 +61,8 @@ def _is_there(path):
     return True
 
 
-def _is_damaged(path):
+def _read(path):
     try:
-        return _is_there(path) and not valid(files.read(path, SIZE))
-    except ValueError:
-        return True
+        return files.read(path, SIZE)
+    except ValueError:  # longer than that
+        return b""

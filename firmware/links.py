@@ -8,6 +8,8 @@ from time import ticks_add, ticks_diff
 import micropython
 from micropython import const
 
+from firmware.roster import Roster
+from firmware.slots import RANK_AT
 from shared_protocol.counters import (
     BACKPRESSURE,
     COPIES,
@@ -20,21 +22,14 @@ from shared_protocol.counters import (
     TX_BYTES,
     TX_FRAMES,
 )
-from shared_protocol.frame import (
-    TYPE,
-    TYPE_ANNOUNCE,
-    TYPE_LEAVE,
-    TYPE_MESSAGE,
-    TYPE_NOISE_ENCRYPTED,
-    TYPE_NOISE_HANDSHAKE,
-)
 
 # Life of a record. OPENING is on the air but not yet fit for frames (MTU, discovery, subscription).
 FREE = const(0)
 OPENING = const(1)
 READY = const(2)
 LOST = const(3)
-STATE_NAMES = ("free", "opening", "ready", "lost")
+GONE = const(4)  # as LOST, and upkeep has seen it
+STATE_NAMES = ("free", "opening", "ready", "lost", "gone")
 
 INBOUND = const(0)  # the peer dialled us: we notify
 OUTBOUND = const(1)  # we dialled the peer: we write
@@ -45,41 +40,51 @@ LEAST_MTU = const(23)
 SMALL = const(0x3FFFFFFF)  # counts of bytes wrap here: beyond it an ESP32 has integers on the heap only
 RETRY_MS = const(10)  # after the stack had no buffers
 _BURST = const(4)  # frames to one link before the next link has its turn
-_ATT_HEADER = const(3)
+ATT_HEADER = const(3)
+ALL_LINKS = const(0x7FF)  # a bit each by index, as FramePool.known has them
+
+# What is agreed with a BitCraps peer that has not said hello: no mode, and BASIC_MESH of shared_protocol/versions.py.
+NO_HELLO = const(-1)
+_BASIC_MESH = const(1)
+_NEVER_ANSWERED = const(10)
+
+_NOBODY = bytes(8)
+_RELAY = const(0x10)  # of a frame's situation: see shared_protocol/budget.py
 
 RELAY_ADDRESS_TYPE = const(0)  # public: boxes keep their address, phones change theirs
-
-
-# Which frames a full queue drops first, the lowest rank.
-_BULK = const(0)  # fragments, files, voice, unknown types
-_TALK = const(1)
-_SESSION = const(2)  # losing one costs a session
-
-
-def rank(kind):
-    if kind == TYPE_NOISE_HANDSHAKE or kind == TYPE_NOISE_ENCRYPTED or kind == TYPE_LEAVE:
-        return _SESSION
-    if kind == TYPE_MESSAGE or kind == TYPE_ANNOUNCE:
-        return _TALK
-    return _BULK
 
 
 class Link:
     def __init__(self, index):
         self.index = index
+        self.serial = 0  # of the connection in this record
         self.bit = 1 << index
         self.state = FREE
         self.conn = -1
         self.role = INBOUND
         self.address = bytearray(6)
         self.address_type = 0
+        self.kind = index  # its part of a frame's situation
         self.mtu = LEAST_MTU
         self.room = 20  # the longest frame it takes
-        self.value_handle = 0
+        self.value_handle = 0  # the peer's characteristic, of an outbound link
+        self.notify_handle = 0  # ours, on which the peer of an inbound link hears us
+        self.bitcraps = False  # it speaks the BitCraps service
+        # What was agreed with a BitCraps peer (shared_protocol/versions.py), and what it waits for: see greeter.py.
+        self.mode = NO_HELLO
+        self.features = _BASIC_MESH
+        self.hello = None  # its own, while that is not answered
+        self.record_due = False
+        self.handshakes = 0  # that it began, and that were answered
+        self.handshakes_answered = 0
+        self.answered_at = 0
         self.opened_at = 0
         self.phase = 0  # of the opening, see opening.py
         self.served = False  # it was ready at some time
         self.broken = False  # a send failed, and not for lack of buffers
+        self.owner = bytearray(8)  # id of the peer, if owned
+        self.owned = False  # the peer has proved who it is,
+        self.owned_at = 0  # and when it last did so, in seconds
         self.why = ""  # we closed it
         self.start_handle = 0
         self.end_handle = 0
@@ -95,11 +100,21 @@ class Link:
         self.queued = 0
 
     def open(self, conn, role, address_type, address, now):
+        self.serial = self.serial + 1 & 0x7FFF
         self.conn = conn
         self.role = role
         self.address_type = address_type
         self.address[:] = address
+        self.owner[:] = _NOBODY
+        self.owned = False
+        self.kind = self.index | (_RELAY if self.is_relay() else 0)
         self.mtu = LEAST_MTU
+        self.bitcraps = self.record_due = False
+        self.mode = NO_HELLO
+        self.features = _BASIC_MESH
+        self.hello = None
+        self.handshakes = self.handshakes_answered = 0
+        self.answered_at = now - _NEVER_ANSWERED
         self.value_handle = self.start_handle = self.end_handle = self.cccd_handle = 0
         self.phase = 0
         self.served = self.broken = False
@@ -113,6 +128,9 @@ class Link:
 
     def is_relay(self):
         return self.address_type == RELAY_ADDRESS_TYPE
+
+    def waits_for_us(self):
+        return self.hello is not None or self.record_due or self.handshakes != self.handshakes_answered
 
 
 # Two records to spare: a new connection may come before the main loop has cleaned up after an old one.
@@ -128,6 +146,7 @@ class Links:
         self.max_links = max_links
         self.all = [Link(i) for i in range(records(max_links))]
         self.by_conn = {}
+        self.roster = Roster(records(max_links))
         self.ready = 0
         self.ready_links = ()
         self.waiting = 0  # frames in all queues
@@ -137,7 +156,7 @@ class Links:
         self._retry_at = 0
         self._held = False
 
-    # The Bluetooth stack, and the handle of our characteristic in it.
+    # The Bluetooth stack, and the handle of the phones' characteristic in it.
     def sends_with(self, ble, handle):
         self.ble = ble
         self.handle = handle
@@ -179,6 +198,7 @@ class Links:
         for link in self.all:
             if link.state == FREE:
                 link.open(conn, role, address_type, address, now)
+                link.notify_handle = self.handle
                 self.by_conn[conn] = link
                 self.counts[LINKS_UP] += 1
                 return link
@@ -212,7 +232,7 @@ class Links:
                 continue
             try:
                 if link.role == INBOUND:
-                    ble.gatts_notify(link.conn, self.handle, data)
+                    ble.gatts_notify(link.conn, link.notify_handle, data)
                 else:
                     ble.gattc_write(link.conn, link.value_handle, data, 0)
                 link.tx_frames += 1
@@ -228,6 +248,25 @@ class Links:
         if not users:
             pool.release(slot)
         return sent + users
+
+    # Notifies one peer of a value of our own, ahead of the frames that wait. False: the stack has no room for it now.
+    def tell(self, link, handle, value):
+        n = len(value)
+        counts = self.counts
+        if n > link.room:
+            counts[DROP_MTU] += 1
+            link.dropped += 1
+        else:
+            try:
+                self.ble.gatts_notify(link.conn, handle, value)
+                counts[TX_FRAMES] += 1
+                counts[TX_BYTES] = counts[TX_BYTES] + n & SMALL
+                link.tx_frames += 1
+            except OSError as error:
+                if not self._refused(link, error.errno):
+                    return False
+        counts[COPIES] += 1
+        return True
 
     # The stack did not take a frame: queues it if that was for lack of buffers. Returns how many queues have it.
     def _not_sent(self, link, slot, code, now):
@@ -256,7 +295,7 @@ class Links:
         if link.queued == QUEUE_SLOTS:
             self.counts[DROP_QUEUE_FULL] += 1
             link.dropped += 1
-            if not self._make_room(link, rank(pool.data[slot][TYPE])):
+            if not self._make_room(link, pool.known[slot] >> RANK_AT):
                 return 0
         at = link.head + link.queued
         link.queue[at if at < QUEUE_SLOTS else at - QUEUE_SLOTS] = slot
@@ -264,14 +303,15 @@ class Links:
         self.waiting += 1
         return 1
 
-    # Drops the oldest frame of the lowest rank. False if the newcomer ranks below all that wait.
+    # Drops the oldest frame of the lowest rank: bulk before talk before sessions, and of each the frames of authors
+    # that nobody has verified. False if the newcomer ranks below all that wait.
     def _make_room(self, link, newcomer):
         pool = self.pool
         queue = link.queue
         lowest = 255
         place = 0
         for i in range(QUEUE_SLOTS):
-            waiting = rank(pool.data[queue[(link.head + i) % QUEUE_SLOTS]][TYPE])
+            waiting = pool.known[queue[(link.head + i) % QUEUE_SLOTS]] >> RANK_AT
             if waiting < lowest:
                 lowest = waiting
                 place = i
@@ -317,7 +357,7 @@ class Links:
             n = pool.length[slot]
             try:
                 if link.role == INBOUND:
-                    self.ble.gatts_notify(link.conn, self.handle, pool.view[slot][:n])
+                    self.ble.gatts_notify(link.conn, link.notify_handle, pool.view[slot][:n])
                 else:
                     self.ble.gattc_write(link.conn, link.value_handle, pool.view[slot][:n], 0)
                 self.counts[TX_FRAMES] += 1
@@ -336,19 +376,22 @@ class Links:
         link.queued -= 1
         self.waiting -= 1
 
-    # Main side: lists the links that are ready and gives back what waited on links that are gone.
+    # Main side: lists the links that are ready, with their owners, and gives back what waited on links that are gone.
     def sweep(self):
         ready = []
         for link in self.all:
+            self.roster.set_owner(link.index, link.owner if link.owned and link.state == READY else _NOBODY)
             if link.state == READY:
-                link.room = link.mtu - _ATT_HEADER
+                link.room = link.mtu - ATT_HEADER
                 ready.append(link)
-            elif link.state == LOST:
+            elif link.state == GONE:
                 while link.queued:
                     self.counts[DROP_LINK_LOST] += 1
                     self.pool.done(link.queue[link.head])
                     self._take_head(link)
                 link.conn = -1
-                link.state = FREE
+                # What came on it must not count as the next peer's.
+                if self.pool.taken[link.index] == self.pool.returned[link.index]:
+                    link.state = FREE
         self.ready_links = tuple(ready)
         self.ready = len(ready)

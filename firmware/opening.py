@@ -81,6 +81,7 @@ class Opener:
         self.log = log
         self.service = service
         self.characteristic = characteristic
+        self.announcer = None
 
     # One step of a link that is opening.
     def step(self, link, now):
@@ -110,6 +111,8 @@ class Opener:
             self.counts[c.DIALS_FAILED] += 1
             self.dialer.failed(link.address, now)
         self.log.link(link, False, link.why or "lost")
+        if self.announcer is not None:
+            self.announcer.link_down(link)
 
     # Ends a link.
     def drop(self, link, why):
@@ -130,6 +133,8 @@ class Opener:
         if self.links.by_conn.get(link.conn) is not link:
             link.state = l.LOST  # it went while we looked
         self.log.link(link, True, None)
+        if self.announcer is not None:
+            self.announcer.link_up(link)
 
     def _give_up(self, link, now, why):
         if link.role == l.INBOUND and link.phase != _CLOSING:
@@ -146,9 +151,14 @@ class Opener:
                 self._give_up(link, now, why)
                 return
         age = now - link.opened_at
-        if link.mtu >= _FULL_MTU:
+        if (link.handshakes or link.bitcraps and link.rx_frames) and link.mtu >= _SHORTEST_MTU:
+            self._ready(link)  # a BitCraps peer has subscribed before it says anything
+        elif link.mtu >= _FULL_MTU:
             if link.rx_frames or age > _SETTLE:
                 self._ready(link)
+            elif self.announcer is not None and not link.is_relay():
+                # Again and again, since we are not told when it has subscribed; before that it takes no notice.
+                self.announcer.greet(link)
         elif link.phase == _MTU_ASKED and age > _ASK_MTU:
             link.phase = _MTU_DONE
             self.ble.gattc_exchange_mtu(link.conn)

@@ -1,6 +1,6 @@
-# Dual-role GATT on the raw bluetooth module: one service, one characteristic, as the phone apps have it
+# Dual-role GATT on the raw bluetooth module: the service of the phone apps and the BitCraps service beside it
 # (docs/protocol.md). Received values go to the frame pool, frames to send go to the stack; what happens to links
-# between connection and readiness is in opening.py, advertising and dialling in upkeep.py.
+# between connection and readiness is in opening.py, advertising in advertiser.py and dialling in upkeep.py.
 import bluetooth
 import micropython
 from micropython import const
@@ -22,12 +22,24 @@ _IRQ_MTU_EXCHANGED = const(21)
 SERVICE = bluetooth.UUID("F47B5E2D-4A9E-4C5A-9B3F-8E1D2C3A4B5C")
 CHARACTERISTIC = bluetooth.UUID("A1B2C3D4-E5F6-4A5B-8C9D-0E1F2A3B4C5D")
 SERVICE_BYTES = bytes(reversed(bytes.fromhex("F47B5E2D4A9E4C5A9B3F8E1D2C3A4B5C")))
-FLAGS = bluetooth.FLAG_READ | bluetooth.FLAG_WRITE | bluetooth.FLAG_WRITE_NO_RESPONSE | bluetooth.FLAG_NOTIFY
+_BITCRAPS = "12345678-1234-5678-1234-5678123456%d"
 MTU = const(517)  # what Android asks for; 512-byte values pass whole
 _VALUE_BYTES = const(512)
 _ADV_IND = const(0)
 _NO_ADDRESS = const(0xFF)
 _EARLY_MAX = const(9)  # as many as any board has links
+
+
+# Both services. A BitCraps peer writes to ...5679 and hears us on ...5680; ...5681 is for handshakes, see bitcraps.py.
+def services():
+    written = bluetooth.FLAG_WRITE | bluetooth.FLAG_WRITE_NO_RESPONSE
+    phones = ((CHARACTERISTIC, bluetooth.FLAG_READ | written | bluetooth.FLAG_NOTIFY),)
+    bitcraps = (
+        (bluetooth.UUID(_BITCRAPS % 79), written),
+        (bluetooth.UUID(_BITCRAPS % 80), bluetooth.FLAG_NOTIFY),
+        (bluetooth.UUID(_BITCRAPS % 81), bluetooth.FLAG_WRITE | bluetooth.FLAG_NOTIFY),
+    )
+    return ((SERVICE, phones), (bluetooth.UUID(_BITCRAPS % 78), bitcraps))
 
 
 # Whether an advertisement lists the bitchat service. Walks the AD structures without copying.
@@ -58,6 +70,9 @@ class Radio:
         self.wake = wake
         self.address = b""
         self.handle = 0
+        self.bitcraps_handle = 0  # written by BitCraps peers
+        self.bitcraps_notify = 0  # and where they hear us
+        self.handshake_handle = 0
         self.dialer = None
         self.dirty = True  # a link or the state below changed: upkeep has work before its time
         self.advertising = False
@@ -75,8 +90,11 @@ class Radio:
         ble = self.ble
         ble.config(mtu=MTU, gap_name=name)
         self.address = ble.config("mac")[1]
-        ((self.handle,),) = ble.gatts_register_services(((SERVICE, ((CHARACTERISTIC, FLAGS),)),))
+        phones, bitcraps = ble.gatts_register_services(services())
+        self.handle = phones[0]
+        self.bitcraps_handle, self.bitcraps_notify, self.handshake_handle = bitcraps
         ble.gatts_set_buffer(self.handle, _VALUE_BYTES)
+        ble.gatts_set_buffer(self.bitcraps_handle, _VALUE_BYTES)
         self.links.sends_with(ble, self.handle)
 
     def rename(self, name):
@@ -95,10 +113,12 @@ class Radio:
     def _irq(self, event, data):
         try:
             if event == _IRQ_GATTS_WRITE:
-                if data[1] == self.handle:
-                    link = self.links.by_conn.get(data[0])
-                    if link is not None:
+                link = self.links.by_conn.get(data[0])
+                if link is not None:
+                    if data[1] == self.handle:
                         self._receive(link, self.ble.gatts_read(data[1]))
+                    else:
+                        self._bitcraps_write(link, data[1])
             elif event == _IRQ_GATTC_NOTIFY:
                 link = self.links.by_conn.get(data[0])
                 if link is not None and data[1] == link.value_handle:
@@ -112,6 +132,21 @@ class Radio:
         except Exception as error:
             self.error = error
             self.wake()
+
+    # From its first frame on, a peer that dialled us is sent to in the BitCraps service. One that we dialled goes on
+    # being written to as a phone.
+    def _bitcraps_write(self, link, handle):
+        if handle == self.bitcraps_handle:
+            if link.role == l.INBOUND and not link.bitcraps:
+                link.notify_handle = self.bitcraps_notify
+                link.bitcraps = self.dirty = True
+            self._receive(link, self.ble.gatts_read(handle))
+        elif handle == self.handshake_handle:
+            # Upkeep looks ten times a second; one that is written to all the time must not make it look more often.
+            link.handshakes += 1
+            if link.state == l.OPENING:
+                self.dirty = True
+                self.wake()
 
     def _heard(self, data):
         address_type, address, adv_type, rssi, adv_data = data

@@ -3,12 +3,22 @@
 import sys
 
 _RARE = (
+    "firmware.bitcraps",
     "firmware.files",
     "firmware.identity",
+    "firmware.mining",
+    "firmware.proof_file",
+    "firmware.signing",
     "firmware.stored",
     "firmware.transfer",
     "firmware.trial",
+    "shared_protocol.beacon",
+    "shared_protocol.hello",
+    "shared_protocol.identity_record",
+    "shared_protocol.pow",
+    "shared_protocol.budget",
     "shared_protocol.settings",
+    "shared_protocol.versions",
 )
 
 

@@ -173,7 +173,7 @@ class Session:
             text = io.StringIO()
             sys.print_exception(error, text)
             for line in text.getvalue().split("\n")[:-1]:
-                if "firmware/session" not in line:
+                if '"firmware.session"' not in line and "firmware/session" not in line:
                     print(line)
         except MemoryError:
             sys.print_exception(error)

@@ -8,11 +8,12 @@ from collections import deque
 
 from micropython import const
 
+RANK_AT = const(11)
 SLOT_BYTES = const(512)  # the longest attribute value of ATT, and so the longest frame on a link
 
 
 class FramePool:
-    # `count` slots for frames from the air and one more, the last, for frames from the console. The last `reserve` free
+    # `count` slots for frames from the air and one more, the last, for frames of our own. The last `reserve` free
     # ones are for those of the `sources` that have less than their `share`: a flood on one link leaves room for others.
     def __init__(self, count, sources):
         self.count = count
@@ -26,7 +27,9 @@ class FramePool:
         # By source: slots that the handler took, and that the main loop gave back.
         self.taken = [0] * sources
         self.returned = [0] * sources
-        self.known = array("H", bytes(2 * total))  # links whose peer has the frame, a bit each by index
+        # Links whose peer has the frame or may not have it, a bit each by index; and from bit RANK_AT on what
+        # budget.admit() says: a full queue drops the lowest first.
+        self.known = array("H", bytes(2 * total))
         self.users = bytearray(total)
         self.free = deque(range(count), count)
         self.received = deque((), count)
@@ -46,7 +49,7 @@ class FramePool:
         if not self.users[slot]:
             self.release(slot)
 
-    # Main side: the slot for a frame from the console, or -1 while the last one is still being sent.
+    # Main side: the slot for a frame of our own, or -1 while the last one is still being sent.
     def take_local(self):
         if self.local_busy:
             return -1

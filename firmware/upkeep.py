@@ -1,13 +1,11 @@
-# Keeps the relay on the air: advertising while there is a place left, scanning and dialling while it wants links.
+# Keeps the relay on the air: links from opening to end, advertising (advertiser.py), scanning and dialling.
 from micropython import const
 
 from firmware import links as l
-from firmware.radio import SERVICE_BYTES
+from firmware.advertiser import Advertiser
+from firmware.greeter import Greeter
 from shared_protocol import counters as c
 
-# Flags, then the complete list of 128-bit services: 21 bytes. A relay that does not announce has no scan response.
-ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + SERVICE_BYTES
-_ADVERTISING_US = const(100_000)
 # Times are tenths of a second (clock.py), but for what the stack is told.
 _AGAIN = const(300)
 
@@ -33,13 +31,19 @@ class Upkeep:
         self.dial_max = settings["dial_max"]
         self.phone_slots = settings["phone_slots"]
         self.log = log
+        self.advertiser = Advertiser(radio, links, counts, now)
+        self.greeter = Greeter(radio, links, opener)
         self.dial_address = bytearray(6)
         self.scan_again_at = now
-        self.advertised_at = now
         self.attached_at = now
         self.dialled_at = now
         self.sent_before = 0
         self.moved_at = now
+
+    # The identity that peers get to know us by: .on_air_id, .peer_id, .public_key, .noise_key, .seed.
+    def introduce(self, identity):
+        self.greeter.identity = identity
+        self.advertiser.identify(identity.on_air_id)
 
     # Called when the radio says so (radio.dirty) and some ten times a second.
     def step(self, now):
@@ -50,10 +54,12 @@ class Upkeep:
                 self.opener.step(link, now)
             elif link.state == l.LOST:
                 self.opener.gone(link, now)
+                link.state = l.GONE
             elif link.state == l.READY and link.broken:
                 link.broken = False
                 self.opener.drop(link, "sending to it failed")
         self.links.sweep()
+        self.greeter.step(now)
         while radio.unwanted:
             self.counts[c.LINKS_REFUSED] += 1
             self.opener.hang_up(radio.unwanted.pop())
@@ -61,7 +67,7 @@ class Upkeep:
             self.attached_at = now
             radio.attach()
         self._end_stall(now)
-        self._advertise(now)
+        self.advertiser.step(now)
         if radio.dial_unanswered:
             radio.dial_unanswered = False
             self.counts[c.DIALS_FAILED] += 1
@@ -90,21 +96,6 @@ class Upkeep:
             self.moved_at = now
             self.counts[c.LINKS_STALLED] += 1
             self.opener.drop(silent, "it takes nothing and holds up the others")
-
-    def _advertise(self, now):
-        radio = self.radio
-        if self.links.used() >= self.links.max_links:
-            return
-        # Now and then it is set again even if we think it is on: a relay nobody can find is dead.
-        if radio.advertising and now - self.advertised_at < _AGAIN:
-            return
-        # Before the call: somebody may connect while it lasts, and that ends it.
-        radio.advertising = True
-        self.advertised_at = now
-        try:
-            self.ble.gap_advertise(_ADVERTISING_US, adv_data=ADVERTISEMENT)
-        except OSError:
-            radio.advertising = False  # no place in the stack yet: tried again at the next step
 
     def _look_for_links(self, now):
         links = self.links

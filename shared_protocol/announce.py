@@ -11,6 +11,11 @@ GEOHASH = const(6)
 _KEY_SIZE = const(32)
 _ID_SIZE = const(8)
 
+# A payload of this length is never compressed, so that its signature does not depend on whose deflate encodes it again
+# (section 1.8).
+LONGEST_OWN = const(99)
+_NEIGHBORS_MOST = const(10)
+
 
 # The fields nickname (text), noise_key and signing_key (32 bytes), and where present neighbors (list of 8-byte ids),
 # capabilities (bits as an integer), geohash (text) and unknown (list of (type, value)); None for a payload the apps
@@ -67,3 +72,19 @@ def encode_capabilities(bits: int) -> bytes:
 # The bits, those nobody has named included; None for no bytes at all.
 def decode_capabilities(raw: bytes) -> int | None:
     return int.from_bytes(raw, "little") if raw else None
+
+
+# How many neighbors fit beside a nickname of so many bytes in a payload that is never compressed.
+def neighbors_beside(nickname_size: int) -> int:
+    left = LONGEST_OWN - (2 + nickname_size) - 2 * (2 + _KEY_SIZE) - 2
+    return max(0, min(_NEIGHBORS_MOST, left // _ID_SIZE))
+
+
+# The payload of an announce: nickname as UTF-8, keys of 32 bytes, and of the neighbors' 8-byte ids as many as fit.
+def encode(nickname: bytes, noise_key: bytes, signing_key: bytes, neighbors: "list[bytes]") -> bytes:
+    payload = bytes((NICKNAME, len(nickname))) + nickname
+    payload += bytes((NOISE_KEY, _KEY_SIZE)) + noise_key + bytes((SIGNING_KEY, _KEY_SIZE)) + signing_key
+    listed = neighbors[: neighbors_beside(len(nickname))]
+    if listed:
+        payload += bytes((NEIGHBORS, _ID_SIZE * len(listed))) + b"".join(listed)
+    return payload

@@ -50,7 +50,8 @@ _FIELD_HEADER = const(3)
 
 _INFO = (
     "name:s version:s protocol:u chip:s unique_id:x micropython:s address:x uptime_s:u reset_cause:s max_links:u"
-    " heap_free:u heap_used:u time_ms:u build:s restart:b trial_s:u"
+    " heap_free:u heap_used:u time_ms:u build:s restart:b trial_s:u clock:s clock_disputed:b identity:s silent:s"
+    " neighbors:u on_air_id:x peer_id:x"
 )
 
 # kind: its fields as "name:type", whose tags count from 1; a field that goes leaves a name behind. Types: "u" unsigned
@@ -66,6 +67,7 @@ FIELDS = {
     LINKS: "",
     LINKS | ANSWER: (
         "conn:u role:s address:x address_type:u mtu:u state:s rssi:i rx_frames:u tx_frames:u queued:u dropped:u age_s:u"
+        " service:s mode:s owner:x"
     ),
     LISTEN: "on:b",
     LISTEN | ANSWER: "on:b",

@@ -2,7 +2,7 @@
 # (host/bitrelay/counters.py): a board has no heap to spare for them.
 from shared_protocol.interpreter import const
 
-COUNT = const(33)
+COUNT = const(40)
 
 RX_FRAMES = const(0)
 RX_BYTES = const(1)
@@ -37,3 +37,10 @@ CONSOLE_FRAMES = const(29)
 CONSOLE_BAD = const(30)
 LINKS_STALLED = const(31)
 CONSOLE_DROPPED = const(32)
+DROP_LINK_BUDGET = const(33)
+DROP_SENDER_BUDGET = const(34)
+DROP_UNSIGNED_BUDGET = const(35)
+DROP_SKEW = const(36)
+DROP_ROUTE = const(37)
+ANNOUNCES_VERIFIED = const(38)
+ANNOUNCES_REFUSED = const(39)

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from shared_protocol.fragment import HEADER_SIZE, INDEX
 from shared_protocol.frame import TIMESTAMP, TYPE_FRAGMENT, Header
-from shared_protocol.interpreter import const
+from shared_protocol.interpreter import const, micropython
 from shared_protocol.work_area import APART, BUCKETS, END, WORK_SIZE, key_work
 
 try:
@@ -37,8 +37,9 @@ class DuplicateCache:
         self._capacity = capacity
         self._lifetime_s = lifetime_s
         self._ring = bytearray(capacity * 8)
-        # Only the length matters: no time is read before it was set.
-        self._times = array("i", range(capacity))
+        # Two bytes each, for the sake of memory: an entry of more than 18 hours ago may count as young. No time is read
+        # before it was set.
+        self._times = array("H", bytes(2 * capacity))
         # From bytes: the same as lists would take eight times the memory for a moment.
         self._chains = array("H", END.to_bytes(2, "little") * BUCKETS + APART.to_bytes(2, "little") * capacity)
         self._next = 0
@@ -47,17 +48,18 @@ class DuplicateCache:
 
     # >= 0: index of the entry that the frame duplicates; < 0: -1 - index of the entry just made. buf begins with the
     # frame that header describes; now_s: seconds of a clock that does not go back, below 2**30.
+    @micropython.native  # type: ignore[untyped-decorator]
     def remember(self, buf: bytes | bytearray | memoryview, header: Header, now_s: int) -> int:
         self._hash(buf, header)
         index: int = find8(self._ring, self._work, self._chains)
         if index >= 0:
-            if now_s - self._times[index] <= self._lifetime_s:
+            if now_s - self._times[index] & 0xFFFF <= self._lifetime_s:
                 return index
             # It comes anew, as the youngest entry.
             leave8(self._ring, self._chains, index)
         index = self._next
         enter8(self._ring, self._work, self._chains, index)
-        self._times[index] = now_s
+        self._times[index] = now_s & 0xFFFF
         self._next = index + 1 if index + 1 < self._capacity else 0
         return -1 - index
 
@@ -69,6 +71,7 @@ class DuplicateCache:
             self._next = index
 
     # The 11 words that a call may use without going to the heap decide what is a local variable here.
+    @micropython.native  # type: ignore[untyped-decorator]
     def _hash(self, buf: bytes | bytearray | memoryview, header: Header) -> None:
         work = self._work
         work[_TYPE] = header.type
@@ -87,7 +90,8 @@ class DuplicateCache:
                 self._set_size(header.original_size)
             else:
                 work[_KIND] = _BY_PAYLOAD
-                hash8(work, buf, at, header.payload_len)
+                # Two bytes of the id before it make a short header's payload begin at a whole word.
+                hash8(work, buf, at - (at & 2), header.payload_len + (at & 2))
                 return
         hash8(work, buf, 0, 0)
 

@@ -3,7 +3,7 @@
 # A relay forwards the bytes it received: parse() finds the fields' places in the caller's buffer and copies nothing,
 # set_ttl() and set_rsr() are the only rewrites. Timestamps stay bytes, and every length that is accepted fits a 31-bit
 # small int of a 32-bit board.
-from shared_protocol.interpreter import const
+from shared_protocol.interpreter import const, micropython
 
 VERSION = const(0)
 TYPE = const(1)
@@ -98,6 +98,7 @@ class Header:
     #
     # MicroPython keeps a call's locals and operands on the C stack if they are 11 words at most, else on the heap:
     # hence so few names here, and in whatever else runs for every frame.
+    @micropython.native  # type: ignore[untyped-decorator]
     def parse(self, buf: bytes | bytearray | memoryview, n: int) -> int:
         if n < MIN_FRAME:
             if n <= 0:

@@ -1,5 +1,5 @@
-# The duplicate cache's inner loops in plain Python: for CPython, and for a MicroPython without native code. What `work`
-# and `chains` are is in work_area.py.
+# The inner loops of the duplicate cache and of tables of ids in plain Python: for CPython, and for a MicroPython
+# without native code. What `work` and `chains` are is in work_area.py.
 from array import array
 
 from shared_protocol.interpreter import const
@@ -78,3 +78,14 @@ def enter8(ring: bytearray, work: bytearray, chains: "array[int]", index: int) -
     ring[index * 8 : index * 8 + 8] = work[HASH:WORK_SIZE]
     chains[BUCKETS + index] = chains[work[HASH]]
     chains[work[HASH]] = index
+
+
+# Which of the `count` ids (8 bytes each) from table[at] on is the one at buf[id_at], or -1.
+def seek8(
+    table: bytes | bytearray | memoryview, at: int, count: int, buf: bytes | bytearray | memoryview, id_at: int
+) -> int:
+    wanted = buf[id_at : id_at + 8]
+    for index in range(count):
+        if table[at + 8 * index : at + 8 * index + 8] == wanted:
+            return index
+    return -1

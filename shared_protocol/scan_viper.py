@@ -1,5 +1,5 @@
-# The duplicate cache's inner loops as machine code: the same functions as scan_plain.py, whose comments say what they
-# do. In bytecode the hash alone would cost more than everything else a frame costs.
+# The inner loops of the duplicate cache and of tables of ids as machine code: the same functions as scan_plain.py,
+# whose comments say what they do. In bytecode the hash alone would cost more than everything else a frame costs.
 #
 # A machine word is 32 bits on a board and 64 on the unix port. What must stay 32 bits is loaded and stored through
 # ptr32, which fills a wider word with zeros, and cut with a mask that is loaded too: no constant here is wider than
@@ -19,6 +19,8 @@ def gather8(work: ptr8, buf: ptr8, sender_at: int, moment_at: int, rest_at: int)
         i += 1
 
 
+# One loop for head, data and end: words come from `words` until `step` is at `stop`. Words are read where they are
+# aligned, if `data` is (a board cannot do otherwise), and each is put together of two.
 @micropython.viper
 def hash8(work: ptr32, data: ptr8, at: int, n: int):
     v0 = uint(work[0])
@@ -26,28 +28,41 @@ def hash8(work: ptr32, data: ptr8, at: int, n: int):
     v2 = uint(work[2])
     v3 = uint(work[3])
     mask = uint(work[4])
-    last = 7 + (n >> 2)
-    step = 0
-    while step < last + 7:
-        m = uint(0)
-        if step < 7:
-            m = uint(work[5 + step])
-        elif step < last:
-            m = uint(data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24)
-            at += 4
-        elif step == last:
-            m = uint((28 + n & 255) << 24)
-            if n & 3 > 0:
-                m |= data[at]
-            if n & 3 > 1:
-                m |= data[at + 1] << 8
-            if n & 3 > 2:
-                m |= data[at + 2] << 16
-        elif step == last + 1:
-            v2 ^= 0xEE
-        elif step == last + 4:
-            work[12] = int(v1 ^ v3)
-            v1 ^= 0xDD
+    words = work
+    step = 5
+    stop = 12
+    part = 0
+    shift = 0
+    while part < 8:
+        if step < stop:
+            m = uint(words[step])
+            step += 1
+            if shift:
+                m = m >> shift | uint(words[step]) << 32 - shift & mask
+        elif part == 0:
+            words = ptr32(data)
+            step = at >> 2
+            shift = (at & 3) << 3
+            stop = step + (n >> 2)
+            part = 1
+            continue
+        else:
+            m = uint(0)
+            if part == 1:
+                at += n & -4
+                m = uint((28 + n & 255) << 24)
+                if n & 3 > 0:
+                    m |= data[at]
+                if n & 3 > 1:
+                    m |= data[at + 1] << 8
+                if n & 3 > 2:
+                    m |= data[at + 2] << 16
+            elif part == 2:
+                v2 ^= 0xEE
+            elif part == 5:
+                work[12] = int(v1 ^ v3)
+                v1 ^= 0xDD
+            part += 1
         v3 ^= m
         v0 = v0 + v1 & mask
         v1 = (v1 << 5 | v1 >> 27) & mask ^ v0
@@ -60,7 +75,6 @@ def hash8(work: ptr32, data: ptr8, at: int, n: int):
         v1 = (v1 << 13 | v1 >> 19) & mask ^ v2
         v2 = (v2 << 16 | v2 >> 16) & mask
         v0 ^= m
-        step += 1
     work[13] = int(v1 ^ v3)
 
 
@@ -98,3 +112,19 @@ def enter8(ring: ptr32, work: ptr32, chains: ptr16, index: int):
     ring[index * 2 + 1] = work[13]
     chains[256 + index] = chains[low & 255]
     chains[low & 255] = index
+
+
+@micropython.viper
+def seek8(table: ptr8, at: int, count: int, buf: ptr8, id_at: int) -> int:
+    first = buf[id_at]
+    index = 0
+    while index < count:
+        if table[at] == first:
+            i = 1
+            while i < 8 and table[at + i] == buf[id_at + i]:
+                i += 1
+            if i == 8:
+                return index
+        at += 8
+        index += 1
+    return -1

@@ -6,6 +6,7 @@ nobody waits for is dropped. Every call has a deadline, and a device that goes a
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ EVENTS_KEPT: Final = 1024
 RECORDS_MAX: Final = 1024
 
 _KNOCK_EVERY_S = 0.3
+_CLOCK_OFF_MS = 2000
 _NOISE_KEPT = 256
 _PROMPTS = (b">>>", b"raw REPL")
 
@@ -81,8 +83,9 @@ class Console:
     async def open(cls, port: str, timeout_s: float = 5.0) -> "Console":
         """Open a port and knock until the relay behind it answers; its answer is then in `info`.
 
-        A board that is booting ignores the first knocks: timeout_s covers its boot. Raises NoDevice, PortError,
-        NotARelay (something else answers), DeviceTimeout (nothing answers).
+        A board that is booting ignores the first knocks: timeout_s covers its boot. A relay has no clock of its own, so
+        whoever opens its console sets it. Raises NoDevice, PortError, NotARelay (something else answers), DeviceTimeout
+        (nothing answers).
         """
         console = cls(port)
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -90,6 +93,7 @@ class Console:
         try:
             console.info = await console._knock(deadline, timeout_s)
             console._check_protocol()
+            await console._set_clock(max(1.0, deadline - asyncio.get_running_loop().time()))
         except BaseException:
             await console.close()
             raise
@@ -165,6 +169,16 @@ class Console:
                 device=self.port,
                 hint="Use matching releases of bitrelay and of the relay's firmware",
             )
+
+    async def _set_clock(self, timeout_s: float) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        # A relay of an older release does not tell who set its clock, and has no use for it.
+        if "clock" not in self.info or abs(now_ms - self.info.get("time_ms", 0)) <= _CLOCK_OFF_MS:
+            return
+        try:
+            self.info |= await self.request(messages.TIME, {"time_ms": now_ms}, timeout_s) | {"clock": "host"}
+        except RequestRefused:
+            pass  # this computer's own clock is absurd, and no reason to have nothing to do with the relay
 
     async def _ask(self, kind: int, values: Values | None, timeout_s: float, listed: bool) -> list[Values]:
         records: list[Values] = []

@@ -50,6 +50,8 @@ TYPE_NAMES = {
     0x28: "Nostr carrier",
     0x29: "voice",
     0x2C: "announce 2",
+    0xB0: "hello",
+    0xB1: "identity record",
 }
 """What people call the types of frames."""
 

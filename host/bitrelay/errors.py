@@ -3,14 +3,21 @@
     BitrelayError
      +- CheckFailed          a check said no: a demo that lost a frame
      |   +- NotVerified      what runs on a board is not what was flashed
+     |   +- ChallengeExpired the proof of work took longer than its challenge lives
      +- BadData              input that is not what it should be
      |   +- DamagedFirmware  a firmware file that was truncated or altered
      |   +- FirmwareMismatch a firmware file that is not the one its board file names
      |   +- TooNew           a file made by a newer release
      |   +- WrongPassphrase  a sealed file that this passphrase does not open
+     |   +- IdentityRefused  an identity that is not what it says
+     |   +- NoIdentity       this computer has no identity yet
+     |   +- DamagedIdentity  an identity's file that was altered
+     |   +- NotPrivate       a file with secrets that others can get at
      +- NoFirmware           no firmware file, and no network to get it from
      +- DiskFull             no room for a file on this computer
      +- NoDevice             no device, or several to choose from
+     +- NoBluetooth          this computer has no Bluetooth that can be used
+     |   +- BluetoothDenied  it has, and does not let us use it
      +- PortError            the port cannot be opened, read or written
      |   +- PortBusy         another program has the port
      |   +- DeviceLost       the device went away while we talked
@@ -20,6 +27,11 @@
      |   +- WrongChip        the firmware is for another chip than the board's
      |   +- FlashTooSmall    the board's flash does not hold the firmware
      |   +- NoBootloader     the board does not enter its bootloader
+     |   +- PeerError        a peer does not do as it should
+     |       +- IncompatiblePeer  it speaks another major version of the protocol
+     |       +- HandshakeFailed   no secure session came about
+     |       +- NoSession         there is no secure session with it
+     |       +- MessageRefused    it sent what its session did not seal, or sent it twice
      +- DeviceTimeout        no answer within the deadline
      +- OutputClosed         whoever read our output has gone
      +- BrokenInstallation   files of this package are missing
@@ -27,7 +39,7 @@
 docs/exit-codes.md shows the same table to the user.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
@@ -54,6 +66,8 @@ class ExitCode(IntEnum):
     NOT_VERIFIED = 89
     TOO_NEW = 90
     WRONG_PASSPHRASE = 91
+    NO_BLUETOOTH = 92
+    BLUETOOTH_DENIED = 93
     HUNG_UP = 129
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -82,6 +96,8 @@ EXIT_MEANING: dict[ExitCode, str] = {
     ExitCode.NOT_VERIFIED: "what runs on the board is not what was flashed",
     ExitCode.TOO_NEW: "the file was made by a newer release of bitrelay",
     ExitCode.WRONG_PASSPHRASE: "wrong passphrase",
+    ExitCode.NO_BLUETOOTH: "no Bluetooth: no adapter, switched off, or its service does not run or answer",
+    ExitCode.BLUETOOTH_DENIED: "no permission to use Bluetooth",
     ExitCode.HUNG_UP: "ended by SIGHUP (its terminal was closed)",
     ExitCode.INTERRUPTED: "stopped with Ctrl-C",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone (a closed pipe)",
@@ -120,6 +136,10 @@ class NotVerified(CheckFailed):
     exit_code = ExitCode.NOT_VERIFIED
 
 
+class ChallengeExpired(CheckFailed):
+    """Raised when a proof of work is not found while its challenge lives."""
+
+
 class BadData(BitrelayError, ValueError):
     """Raised when bytes or a file given by the user cannot be understood."""
 
@@ -150,6 +170,26 @@ class WrongPassphrase(BadData):
     exit_code = ExitCode.WRONG_PASSPHRASE
 
 
+class IdentityRefused(BadData):
+    """Raised when an identity is not what it says; reason is the name of one of `bitrelay.identity.verify.Refusal`."""
+
+    def __init__(self, what: str, *, reason: str, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, device=device, hint=hint)
+        self.reason = reason
+
+
+class NoIdentity(BadData):
+    """Raised when this computer has no identity."""
+
+
+class DamagedIdentity(BadData):
+    """Raised when a file with an identity is not as it was written."""
+
+
+class NotPrivate(BadData):
+    """Raised when a file or folder for secrets belongs to somebody else, or others can read or replace it."""
+
+
 class NoFirmware(BitrelayError):
     """Raised when a firmware file is not in the cache and cannot be downloaded."""
 
@@ -166,6 +206,18 @@ class NoDevice(BitrelayError):
     """Raised when there is no device to talk to, or no telling which one is meant."""
 
     exit_code = ExitCode.NO_DEVICE
+
+
+class NoBluetooth(BitrelayError):
+    """Raised when this computer has no Bluetooth adapter, or none that is switched on, served and answers."""
+
+    exit_code = ExitCode.NO_BLUETOOTH
+
+
+class BluetoothDenied(NoBluetooth):
+    """Raised when the user or the system does not let this program use Bluetooth."""
+
+    exit_code = ExitCode.BLUETOOTH_DENIED
 
 
 class PortError(BitrelayError):
@@ -220,6 +272,57 @@ class NoBootloader(DeviceError):
     """Raised when a board does not enter its bootloader, for want of an auto-reset circuit or of a chip."""
 
     exit_code = ExitCode.NO_BOOTLOADER
+
+
+class PeerError(DeviceError):
+    """Raised when a peer does not do as the protocol says, or is not who it claims to be."""
+
+
+class IncompatiblePeer(PeerError):
+    """Raised when a peer speaks another major version of the protocol."""
+
+
+class HandshakeFault(StrEnum):
+    """Why a Noise handshake came to nothing."""
+
+    TOO_SHORT = "a message is too short"
+    TOO_LONG = "a message is too long"
+    BAD_KEY = "a key in it is none"
+    FORGED = "a message was forged or damaged, or the two ends began from different facts"
+    OUT_OF_TURN = "it is not this end's turn"
+    WRONG_PEER = "the peer is not the one it says it is"
+    TOO_MANY = "there were too many handshakes"
+    NO_ANSWER = "the peer did not answer in time"
+
+
+class HandshakeFailed(PeerError):
+    """Raised when a Noise handshake fails; fault tells why."""
+
+    def __init__(self, fault: HandshakeFault, *, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"the secure handshake failed: {fault}", device=device, hint=hint)
+        self.fault = fault
+
+
+class NoSession(PeerError):
+    """Raised when there is no secure session with a peer, or it has become too old to be used."""
+
+
+class MessageFault(StrEnum):
+    """Why a sealed message was not opened."""
+
+    TOO_SHORT = "it is too short"
+    TOO_LONG = "it is too long"
+    REPLAYED = "it was there before"
+    TOO_OLD = "it is too late to tell whether it was there before"
+    FORGED = "it was not sealed in this session"
+
+
+class MessageRefused(PeerError):
+    """Raised when a sealed message cannot be opened; fault tells why."""
+
+    def __init__(self, fault: MessageFault, *, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"a sealed message was refused: {fault}", device=device, hint=hint)
+        self.fault = fault
 
 
 class DeviceTimeout(BitrelayError, TimeoutError):

@@ -3,7 +3,10 @@
 A lab writes one file, `lab-<pid>.json`, into a directory of this user's own (mode 0700) and removes it when it ends:
 
     {"pid": 4711, "boards": [{"name": "relay-1", "port": "/dev/pts/7", "rfc2217": "rfc2217://127.0.0.1:40001",
-                              "chip": "esp32c3", "firmware": "/tmp/bitrelay-lab-1/esp32c3.bin"}]}
+                              "chip": "esp32c3", "firmware": "/tmp/bitrelay-lab-1/esp32c3.bin"}],
+     "radio": "/tmp/bitrelay-lab-1/.hci"}
+
+radio is the socket by which a program gets an adapter on the lab's virtual radio; it may be missing.
 
 The file of a lab that was killed names a process that is gone: whoever reads it next removes it.
 """
@@ -24,6 +27,8 @@ from .errors import NoDevice, PortBusy, PortError
 HOW_TO_GET_ONE = "Plug a relay in with a data cable, or start virtual ones: ./flash.sh --virtual 3 --keep"
 
 _MAX_LAB_FILE = 1 << 20
+# How often a directory that vanishes while it is written to is made again.
+_TRIES = 3
 
 _LOOPBACK = re.compile(r"rfc2217://(127\.[0-9.]+|localhost|\[::1\])[:/?]", re.IGNORECASE)
 # Of Linux, and of macOS, where terminals are ttys000 and serial ports tty.usbserial-1.
@@ -57,6 +62,15 @@ class BoardPort:
 
 
 @dataclass(frozen=True)
+class VirtualRadio:
+    """The virtual radio of a running lab: socket is where it gives out adapters, boards who is on it."""
+
+    lab: int
+    socket: Path
+    boards: tuple[BoardPort, ...] = ()
+
+
+@dataclass(frozen=True)
 class Device:
     """Something that may be a relay: kind is "usb" or "virtual".
 
@@ -81,28 +95,21 @@ def runtime_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"bitrelay-{_user_id()}"
 
 
-def advertise(boards: Iterable[BoardPort]) -> Path:
-    """Write, or replace, the file that tells this process's virtual boards to `bitrelay devices`.
+def advertise(boards: Iterable[BoardPort], radio: Path | None = None) -> Path:
+    """Write, or replace, the file that tells this process's virtual boards and radio to `bitrelay devices`.
 
     Raises PortError if the directory belongs to somebody else or cannot be made.
     """
-    directory = runtime_dir()
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise PortError(f"cannot make {directory}: {error.strerror}") from error
-    if not _is_ours(directory):
-        raise PortError(f"{directory} belongs to somebody else or is open to others", hint="Remove it")
-    path = _lab_file(os.getpid())
-    content = json.dumps({"pid": os.getpid(), "boards": [asdict(board) for board in boards]})
-    # Readers must never see half a file.
-    fresh = path.with_suffix(".new")
-    try:
-        fresh.write_text(content, encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise PortError(f"cannot write {path}: {error.strerror}") from error
-    return path
+    lab = {"pid": os.getpid(), "boards": [asdict(board) for board in boards], "radio": str(radio) if radio else ""}
+    content = json.dumps(lab)
+    for _ in range(_TRIES):
+        try:
+            return _write_lab_file(content)
+        except PortError:
+            # Another lab that ends takes the directory with it if nothing is in it yet.
+            if runtime_dir().exists():
+                raise
+    return _write_lab_file(content)
 
 
 def withdraw() -> None:
@@ -116,13 +123,13 @@ def withdraw() -> None:
 
 def virtual_boards() -> list[BoardPort]:
     """The boards of all running labs of this user, in the order of their names; files of dead labs are removed."""
-    directory = runtime_dir()
-    if not _is_ours(directory):
-        return []
-    boards: list[BoardPort] = []
-    for path in directory.glob("lab-*.json"):
-        boards += _read_lab(path)
+    boards = [board for lab in _labs() for board in lab.boards]
     return sorted(boards, key=lambda board: (board.name, board.port))
+
+
+def virtual_radios() -> list[VirtualRadio]:
+    """The radios of all running labs of this user."""
+    return [lab for lab in _labs() if lab.socket != Path()]
 
 
 def usb_ports() -> list[Device]:
@@ -244,6 +251,25 @@ def _user_id() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
+def _write_lab_file(content: str) -> Path:
+    directory = runtime_dir()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PortError(f"cannot make {directory}: {error.strerror}") from error
+    if not _is_ours(directory):
+        raise PortError(f"{directory} belongs to somebody else or is open to others", hint="Remove it")
+    path = _lab_file(os.getpid())
+    # Readers must never see half a file.
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_text(content, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise PortError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
 def _lab_file(pid: int) -> Path:
     return runtime_dir() / f"lab-{pid}.json"
 
@@ -259,10 +285,18 @@ def _is_ours(directory: Path) -> bool:
     return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
 
 
-def _read_lab(path: Path) -> list[BoardPort]:
+def _labs() -> list[VirtualRadio]:
+    directory = runtime_dir()
+    if not _is_ours(directory):
+        return []
+    labs = (_read_lab(path) for path in sorted(directory.glob("lab-*.json")))
+    return [lab for lab in labs if lab is not None]
+
+
+def _read_lab(path: Path) -> VirtualRadio | None:
     try:
         if path.stat().st_size > _MAX_LAB_FILE:
-            return []
+            return None
         lab = json.loads(path.read_text(encoding="utf-8"))
         pid = int(lab["pid"])
         boards = [
@@ -271,12 +305,13 @@ def _read_lab(path: Path) -> list[BoardPort]:
             )
             for b in lab["boards"]
         ]
+        radio = Path(str(lab.get("radio", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+        return None
     if _is_alive(pid):
-        return boards
+        return VirtualRadio(pid, radio, tuple(boards))
     path.unlink(missing_ok=True)
-    return []
+    return None
 
 
 def _is_alive(pid: int) -> bool:

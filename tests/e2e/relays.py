@@ -24,6 +24,11 @@ _ENDS = (
     "not_relayed_type",
     "not_relayed_rsr",
     "not_relayed_ours",
+    "drop_link_budget",
+    "drop_sender_budget",
+    "drop_unsigned_budget",
+    "drop_skew",
+    "drop_route",
     "drop_no_link",
     "forwarded",
     "cancelled",
@@ -70,6 +75,18 @@ def check_books(n: Counters) -> None:
 async def open_console(board: Board) -> Console:
     """The board's console, once its relay answers."""
     return await Console.open(board.port, timeout_s=DEADLINE_S)
+
+
+async def on_air_id(board: Board) -> bytes:
+    """The id of the board's relay, once it has made its keys; asking sets its clock."""
+    async with await open_console(board) as console:
+        end = asyncio.get_running_loop().time() + DEADLINE_S
+        while True:
+            info = await console.request(messages.INFO)
+            if "on_air_id" in info:
+                return bytes(info["on_air_id"])
+            assert asyncio.get_running_loop().time() < end, info
+            await asyncio.sleep(0.05)
 
 
 async def everybody_linked(lab: Lab) -> None:

@@ -111,7 +111,7 @@ async def test_settings_on_trial_go_back_at_the_fourth_start_unless_they_are_con
 
 async def test_settings_that_the_relay_cannot_start_with_do_not_keep_it_down() -> None:
     # Frame slots that do not fit its memory.
-    small = Scenario(boards=(BoardSpec("relay", heap="204k"),))
+    small = Scenario(boards=(BoardSpec("relay", heap="228k"),))
     async with Lab(small) as lab:
         await lab.ready()
         board = lab.boards["relay"]

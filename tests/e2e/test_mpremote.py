@@ -140,8 +140,9 @@ async def test_a_relay_that_was_started_again_and_again_is_as_good_as_new() -> N
             await mpremote(board, "exec", "import json; keep = [bytes(1000) for _ in range(20)]")
             free.append((await told(board))["heap_free"])
         assert board.boots == 1
-        # The computer's MicroPython keeps a record of machine code that was loaded; a board keeps the code.
-        assert free[1] - free[-1] < 300 * len(free), free  # type: ignore[operator]
+        # The computer's MicroPython keeps a record of machine code that was loaded, 768 bytes of the program it is now
+        # each time; a board keeps the code.
+        assert free[1] - free[-1] < 800 * len(free), free  # type: ignore[operator]
 
 
 async def test_files_that_were_copied_are_what_runs_next() -> None:

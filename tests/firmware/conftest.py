@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bitrelay.boards.compile import board_files, compile_mpy, sources, write_files
+from bitrelay.lab.build import find_interpreter
+
 ROOT = Path(__file__).parents[2]
 BOARD = Path(__file__).parent / "board"
 HEAP = "1m"
@@ -24,6 +27,28 @@ def micropython() -> str:
 @pytest.fixture(scope="session")
 def board_env() -> dict[str, str]:
     return dict(os.environ, MICROPYPATH=f"{BOARD}:{ROOT}:.frozen")
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which MicroPython finds the program of a board, and these programs linked with it."""
+    directory = tmp_path_factory.mktemp("compiled")
+    programs = {name: (BOARD / f"{name}.py").read_text() for name in ("soak", "bench_forward")}
+    write_files(board_files(find_interpreter().arch, programs), directory)
+    return dict(os.environ, PYTHONHASHSEED="0", MICROPYPATH=f"{directory}:{BOARD}:.frozen")
+
+
+@pytest.fixture(scope="session")
+def compiled_modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which MicroPython finds the shared modules one by one, compiled."""
+    directory = tmp_path_factory.mktemp("modules")
+    arch = find_interpreter().arch
+    for path in sources(ROOT / "shared_protocol"):
+        name = f"shared_protocol/{path.name}"
+        code = compile_mpy(path.read_bytes(), name, arch)
+        assert code is not None
+        write_files({f"/{name.removesuffix('.py')}.mpy": code}, directory)
+    return dict(os.environ, PYTHONHASHSEED="0", MICROPYPATH=f"{BOARD}:{directory}:.frozen")
 
 
 @pytest.fixture(scope="session")

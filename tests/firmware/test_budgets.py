@@ -1,7 +1,6 @@
 """What a relay may cost: instructions per forwarded frame, and a heap that stays what it was."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bitrelay.boards.compile import board_files, write_files
-from bitrelay.lab.build import find_interpreter
-
 BOARD = Path(__file__).parent / "board"
 HEAP = "192k"
 SOAK_FRAMES = 20_000
@@ -21,19 +17,11 @@ FORWARD_COST = 100_000
 LISTENERS = 3
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment in which MicroPython finds the firmware as a board has it, compiled."""
-    directory = tmp_path_factory.mktemp("compiled")
-    write_files(board_files(find_interpreter().arch), directory)
-    return dict(os.environ, PYTHONHASHSEED="0", MICROPYPATH=f"{BOARD}:{directory}:.frozen")
-
-
 def test_heap_is_flat_over_20000_frames_on_four_busy_links(
     compiled: dict[str, str], micropython: str, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [micropython, "-X", f"heapsize={HEAP}", str(BOARD / "soak.py"), str(SOAK_FRAMES)],
+        [micropython, "-X", f"heapsize={HEAP}", "-m", "soak", str(SOAK_FRAMES)],
         cwd=tmp_path,
         env=compiled,
         capture_output=True,
@@ -46,7 +34,8 @@ def test_heap_is_flat_over_20000_frames_on_four_busy_links(
     print(told)
     assert told["forwarded"] >= SOAK_FRAMES
     assert told["sent"] >= SOAK_FRAMES * LISTENERS
-    assert told["late"] >= told["early"]
+    # A byte a frame would be 18,000. What differs is what the last signature has left behind.
+    assert told["late"] >= told["early"] - 1024
 
 
 def instructions(compiled: dict[str, str], directory: Path, frames: int, *arguments: str) -> int:
@@ -54,9 +43,10 @@ def instructions(compiled: dict[str, str], directory: Path, frames: int, *argume
     valgrind = shutil.which("valgrind")
     assert valgrind, "this test counts instructions with valgrind: install it (apt-get install valgrind)"
     command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={directory / 'callgrind'}", sys.executable]
-    command += ["-m", "micropython_unix", "-X", f"heapsize={HEAP}", str(BOARD / "bench_forward.py")]
+    command += ["-m", "micropython_unix", "-X", f"heapsize={HEAP}", "-m", "bench_forward"]
     done = subprocess.run(
         [*command, str(frames), str(LISTENERS), *arguments],
+        cwd=directory,
         env=compiled,
         capture_output=True,
         text=True,
@@ -64,6 +54,9 @@ def instructions(compiled: dict[str, str], directory: Path, frames: int, *argume
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # A program that did not come far would be a cheap one.
+    sent = int(done.stdout.split()[0])
+    assert sent >= (frames - 100) * LISTENERS, done.stdout + done.stderr
     found = re.search(r"Collected : (\d+)", done.stderr)
     assert found, done.stderr
     return int(found[1])

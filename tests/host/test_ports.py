@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,25 @@ def test_what_a_lab_advertises_is_found_until_it_withdraws() -> None:
     assert ports.virtual_boards() == []
     assert not path.parent.exists()
     ports.withdraw()
+
+
+@pytest.mark.parametrize("step", ["mkdir", "write_text", "replace"])
+def test_a_lab_that_ends_while_another_begins_is_not_in_its_way(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    # What the other lab does between this one's steps: it removes the directory, which is still empty.
+    real = getattr(Path, step)
+    ended = []
+
+    def after_the_other_has_ended(path: Path, *args: object, **options: object) -> object:
+        if step == "mkdir":
+            real(path, *args, **options)
+        if not ended:
+            ended.append(path)
+            shutil.rmtree(ports.runtime_dir())
+        return None if step == "mkdir" else real(path, *args, **options)
+
+    monkeypatch.setattr(Path, step, after_the_other_has_ended)
+    ports.advertise(BOARDS)
+    assert ended and len(ports.virtual_boards()) == 2
 
 
 def test_the_directory_is_for_its_owner_alone() -> None:

@@ -12,11 +12,13 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-VECTORS = ROOT / "tests" / "vectors" / "bitchat.json"
+VECTORS = ROOT / "tests" / "vectors"
 
 # MicroPython finds the check modules by path as well.
 sys.path.insert(0, str(HERE))
-for _checks in ("vector_checks", "dedup_checks", "settings_checks", "wire_checks", "fuzz_checks"):
+import check_modules  # noqa: E402
+
+for _checks in check_modules.names(HERE):
     pytest.register_assert_rewrite(_checks)
 
 
@@ -38,7 +40,7 @@ class OnMicroPython:
 
 @pytest.fixture(scope="session")
 def vectors() -> list[dict[str, Any]]:
-    return json.loads(VECTORS.read_text())
+    return json.loads((VECTORS / "bitchat.json").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -62,4 +62,14 @@ def test_decode(vector: dict[str, Any]) -> None:
 
 def test_all_kinds_are_here() -> None:
     kinds = {vector["kind"] for vector in VECTORS}
-    assert kinds == {"packet", "fragment", "pad_size", "relay", "notify_stream", "announce", "capabilities"}
+    assert kinds == {
+        "packet",
+        "fragment",
+        "pad_size",
+        "relay",
+        "notify_stream",
+        "announce",
+        "capabilities",
+        "ping",
+        "identity",
+    }

@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import EXIT_MEANING, ExitCode
-from . import backup, config, decode, devices, flash, lab, relay, repl, stream
+from . import backup, config, decode, devices, flash, identity, lab, relay, repl, stream, sybil
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANING.items()) + "."
 
@@ -35,6 +35,8 @@ app.add_typer(config.app, name="config")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("repl")(repl.repl)
+identity.app.command("sybil-trial")(sybil.sybil_trial)
+app.add_typer(identity.app, name="identity")
 app.add_typer(lab.app, name="lab")
 
 

@@ -107,7 +107,7 @@ def reporting(as_json: bool) -> Iterator[Output]:
     except Exception as error:
         if os.environ.get("BITRELAY_TRACEBACK"):
             raise
-        what = f"a fault in bitrelay: {type(error).__name__}: {error}"
+        what = f"a fault in bitrelay: {type(error).__name__}: {error}".rstrip(".")
         _fail(out, what, None, "Run it again with BITRELAY_TRACEBACK=1 and report what it prints", ExitCode.INTERNAL)
         raise typer.Exit(ExitCode.INTERNAL) from None
 

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 # The longest attribute value of Bluetooth (Core specification, Vol 3, Part F, 3.2.9).
 _MAX_VALUE = 512
 
-_LINK_COLUMNS = ("conn", "role", "address", "state", "rssi", "mtu", "rx_frames", "tx_frames", "queued", "dropped")
+_LINK_COLUMNS = (
+    "conn",
+    "role",
+    "service",
+    "mode",
+    "address",
+    "state",
+    "rssi",
+    "mtu",
+    "rx_frames",
+    "tx_frames",
+    "queued",
+    "dropped",
+)
 
 
 def info(port: PortOption = None, timeout: TimeoutOption = 5.0, json: JsonFlag = False) -> None:
@@ -199,9 +212,30 @@ def _info_rows(relay: Values) -> list[tuple[str, str]]:
         ("up", duration(relay["uptime_s"]) if "uptime_s" in relay else None),
         ("last start", relay.get("reset_cause")),
         ("settings", _settings_state(relay)),
-        ("clock", utc(relay.get("time_ms") or 0) or "not set"),
+        ("clock", _clock(relay)),
+        ("on-air id", plain(relay.get("on_air_id"))),
+        ("peer id", plain(relay.get("peer_id"))),
+        ("announces", _announces(relay)),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]
+
+
+def _clock(relay: Values) -> str:
+    told = utc(relay.get("time_ms") or 0)
+    if told is None:
+        return "not set"
+    source = {"host": ", from a computer", "mesh": ", from those around"}.get(relay.get("clock", ""), "")
+    return told + source + ("; most of those around say otherwise" if relay.get("clock_disputed") else "")
+
+
+def _announces(relay: Values) -> str | None:
+    silent = relay.get("silent")
+    if silent is None:
+        return None
+    if silent:
+        return f"no: {silent}"
+    count = relay.get("neighbors", 0)
+    return f"yes, with {count} known neighbor{'' if count == 1 else 's'}"
 
 
 def _settings_state(relay: Values) -> str | None:

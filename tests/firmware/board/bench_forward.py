@@ -3,6 +3,7 @@
 # argv: frames, listeners, "signed" | "unsigned", and "idle" to do everything but forward.
 import gc
 import sys
+from hashlib import sha256
 
 from firmware import links as l
 from firmware.clock import Clock
@@ -10,11 +11,17 @@ from firmware.forwarder import Forwarder
 from firmware.links import Links, records
 from firmware.radio import Radio
 from firmware.slots import FramePool
+from shared_protocol import budget, frame
 from shared_protocol import counters as c
-from shared_protocol import frame
 from shared_protocol.dedup import DuplicateCache
 
 HANDLE = 3
+AUTHORS = 20
+NOW_MS = 0x19FD5E50000
+
+
+def author(number):
+    return sha256(bytes((number,))).digest()[:8]
 
 
 class Stack:
@@ -37,17 +44,32 @@ def main(frames, listeners, kind, idle):
     radio = Radio(stack, links, pool, counts, Clock(), lambda: None)
     radio.handle = HANDLE
     forwarder = Forwarder(
-        links, pool, DuplicateCache(secret=b"0123456789abcdef"), counts, Clock(), lambda low, high: low
+        links,
+        pool,
+        DuplicateCache(secret=b"0123456789abcdef"),
+        counts,
+        Clock(),
+        lambda low, high: low,
+        budget.ledger(1),
     )
     links.sends_with(stack, HANDLE)
     for conn in range(listeners + 1):
         link = links.opened(conn, l.INBOUND, 1, bytes(6), 0)
         link.mtu = 517
         link.state = l.READY
+        link.owner[:] = b"owner0%02d" % conn
+        link.owned = True
     links.sweep()
+    # As on a relay that has its keys, knows the time and has heard its neighbours.
+    forwarder.own_id[:] = b"relay!!!"
+    forwarder.window[:] = (NOW_MS - 120_000).to_bytes(8, "big") + (NOW_MS + 120_000).to_bytes(8, "big")
+    for i in range(AUTHORS):
+        forwarder.authors.note(author(i), bytes(32), bytes(8), 0)
+    forwarder.on_announce = lambda link, data, header: None
+    forwarder.on_own = lambda link, data, header: None
     signature = bytes(64) if kind == "signed" else None
     payload = bytes(200 - 22 - (64 if signature else 0))
-    value = bytearray(frame.encode(2, 7, 0, b"sender!!", payload, signature=signature))
+    value = bytearray(frame.encode(2, 7, NOW_MS, author(AUTHORS - 1), payload, signature=signature))
     at = frame.Header()
     at.parse(value, len(value))
     stack.value = value
@@ -56,9 +78,8 @@ def main(frames, listeners, kind, idle):
     gc.collect()
     free_early = 0
     for i in range(frames):
-        value[5] = i >> 16 & 255
-        value[6] = i >> 8 & 255
-        value[7] = i & 255
+        value[9] = i >> 8 & 255
+        value[10] = i & 255
         if at.signature_at:
             value[at.signature_at] = i & 255
             value[at.signature_at + 1] = i >> 8 & 255

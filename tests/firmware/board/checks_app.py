@@ -24,12 +24,12 @@ class BLE:
         return (0, b"\xf0\xf1\xf2\xf3\xf4\x01") if name else None
 
     def gatts_register_services(self, services):
-        return ((3,),)
+        return ((3,), (5, 7, 10))
 
     def gatts_set_buffer(self, handle, size):
         pass
 
-    def gap_advertise(self, interval, adv_data=None):
+    def gap_advertise(self, interval, adv_data=None, resp_data=None):
         pass
 
     def gap_scan(self, *how):

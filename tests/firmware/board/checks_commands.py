@@ -2,6 +2,7 @@ import sys
 from binascii import crc32
 
 import storage
+from checks_announcer import NOW, ON_AIR_ID, Speaker
 from rig import Rig
 
 from firmware.commands import Commands
@@ -13,13 +14,16 @@ from shared_protocol import console as messages
 class Relay:
     def __init__(self):
         storage.remove_all()
-        self.rig = Rig(degree=3)
+        self.rig = Speaker()
         self.forwarder = self.rig.forwarder
         self.links = self.rig.links
         self.pool = self.rig.pool
         self.counts = self.rig.counts
         self.log = Log(0)
         self.clock = self.rig.clock
+        self.wall = self.rig.wall
+        self.keys = self.rig.announcer.keys
+        self.announcer = self.rig.announcer
         self.settings = storage.start()
         self.radio = self
         self.health = self
@@ -81,8 +85,17 @@ def check_send_takes_whole_frames_only():
 
 
 def check_links_are_records_and_then_done():
-    told = _ask(messages.LINKS)
+    relay = Relay()
+    for number, mode in ((1, -1), (2, 0)):
+        relay.links.all[number].bitcraps = True
+        relay.links.all[number].mode = mode
+    told = _ask(messages.LINKS, commands=Commands(relay, Console()))
     assert [kind for kind, _, _ in told] == [messages.LINKS | messages.ANSWER] * 3 + [messages.DONE]
+    assert [(values["service"], values["mode"]) for _, _, values in told[:3]] == [
+        ("bitchat", None),
+        ("bitcraps", "legacy"),
+        ("bitcraps", "full"),
+    ]
     assert told[-1][2]["count"] == 3
 
 
@@ -195,3 +208,25 @@ def check_what_is_rarely_needed_does_not_stay_in_memory():
         _ask(kind, values, commands)
         left = [name for name in sys.modules if name.split(".")[-1] in ("files", "stored", "trial", "transfer")]
         assert left == [] and "shared_protocol.settings" not in sys.modules, left
+
+
+def check_info_tells_who_the_relay_is_and_whether_it_announces_itself():
+    relay = Relay()
+    info = Commands(relay, Console()).info()
+    assert info["on_air_id"] == ON_AIR_ID and info["identity"] == "ok"
+    assert info["clock"] == "host" and info["time_ms"] == NOW and not info["clock_disputed"]
+    assert "keys" in info["silent"] and info["neighbors"] == 0
+    relay.announcer.changed()
+    relay.rig.pass_time(1)
+    assert Commands(relay, Console()).info()["silent"] == ""
+
+
+def check_a_host_sets_the_time_and_an_absurd_one_is_refused():
+    relay = Relay()
+    commands = Commands(relay, Console())
+    ((kind, _, values),) = _ask(messages.TIME, {"time_ms": NOW + 5000}, commands)
+    assert kind == messages.TIME | messages.ANSWER and relay.wall.now_ms(0) == NOW + 5000
+    for absurd in (0, 10**12, 1 << 60):
+        ((kind, _, values),) = _ask(messages.TIME, {"time_ms": absurd}, commands)
+        assert kind == messages.ERROR and values["code"] == "refused"
+    assert relay.wall.now_ms(0) == NOW + 5000

@@ -246,7 +246,11 @@ def check_a_dead_link_gives_its_frames_back():
         rig.hear(rig.frame())
     rig.run(100)
     assert rig.links.waiting == 10
+    link = rig.links.by_conn[1]
     rig.radio._irq(2, (1, 1, b""))
+    rig.links.sweep()
+    assert link.state == l.LOST  # until upkeep has seen it
+    link.state = l.GONE
     rig.links.sweep()
     assert rig.links.waiting == 5 and rig.count("drop_link_lost") == 5
     assert rig.links.all[1].state == l.FREE
@@ -281,3 +285,31 @@ def check_a_listener_never_ends_the_loop():
     rig.links.sweep()
     rig.run()
     assert len(commands_told) == 1 and rig.count("forwarded") == 6
+
+
+def check_our_own_announce_that_comes_back_is_not_checked():
+    rig = Rig()
+    heard = []
+    rig.forwarder.on_announce = lambda link, data, header: heard.append(
+        bytes(data[header.sender_at : header.sender_at + 8])
+    )
+    rig.hear(rig.frame(type=1))
+    rig.run()
+    rig.forwarder.own_id[:] = b"\x11\x22\x33\x44\x55\x66\x77\x88"
+    rig.hear(rig.frame(type=1))
+    rig.run()
+    assert len(heard) == 1
+
+
+def check_a_record_is_not_used_again_while_frames_of_its_link_are_in_memory():
+    rig = Rig()
+    for _ in range(3):
+        rig.hear(rig.frame(), conn=1)
+    link = rig.links.by_conn[1]
+    rig.links.closed(1)
+    link.state = l.GONE
+    rig.links.sweep()
+    assert link.state == l.GONE
+    rig.run(400)
+    rig.links.sweep()
+    assert link.state == l.FREE

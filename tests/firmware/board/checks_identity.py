@@ -12,7 +12,11 @@ def _keep():
     log = Log(messages.LOG_ERROR)
     log.uptime_ms = lambda: 0
     log.emit = lambda kind, values: told.append(values["text"])
-    identity.keep("", log)
+    secrets, state = identity.keep("", log)
+    if state == identity.OK:
+        assert not told and secrets == read(IDENTITY)[4:68]
+    else:
+        assert secrets is None
     return told
 
 
@@ -28,16 +32,20 @@ def check_it_is_made_once_and_kept():
     assert read(IDENTITY) != made
 
 
-def check_a_damaged_one_is_put_aside_and_told():
+def check_damage_at_any_byte_is_told_and_nothing_is_replaced():
     remove_all()
     _keep()
     made = read(IDENTITY)
-    for bad in (b"", made[:40], made + b"x", b"BRI2" + made[4:], made[:-1] + bytes((made[-1] ^ 128,))):
-        write(bad, IDENTITY)
-        (told,) = _keep()
-        assert "damaged" in told and "identity.bad" in told
-        assert identity.valid(read(IDENTITY)) and read("identity.bad") == bad
-        assert _keep() == []
+    bad = [made[:at] + bytes((made[at] ^ 1 << at % 8,)) + made[at + 1 :] for at in range(len(made))]
+    bad += [made[:size] for size in range(len(made))] + [made + b"x", b"BRI2" + made[4:]]
+    for data in bad:
+        write(data, IDENTITY)
+        for _ in range(2):
+            (told,) = _keep()
+            assert "damaged" in told and IDENTITY in told
+            assert read(IDENTITY) == data
+    write(made, IDENTITY)
+    assert _keep() == []
 
 
 def check_a_power_cut_while_it_is_made_leaves_none_or_a_whole_one():

@@ -33,7 +33,7 @@ class Stack:
     def irq(self, handler):
         pass
 
-    def gap_advertise(self, interval, adv_data=None):
+    def gap_advertise(self, interval, adv_data=None, resp_data=None):
         if self.advertise_error:
             raise OSError(self.advertise_error)
         self._note("advertise")
@@ -258,8 +258,8 @@ def check_a_peer_that_connects_as_soon_as_advertising_begins_does_not_end_it():
     rig = Rig(dial_max=0)
     advertise = rig.stack.gap_advertise
 
-    def connected_at_once(interval, adv_data=None):
-        advertise(interval, adv_data)
+    def connected_at_once(interval, **data):
+        advertise(interval, **data)
         rig.stack.gap_advertise = advertise
         rig.inbound(0, PHONE, 1)
 
@@ -467,3 +467,32 @@ def check_a_week_with_all_places_taken_leaves_nothing_stuck():
     assert ("advertise",) in calls and ("scan", 2000) in calls
     rig.dialer.heard(0, LOWER, -50, rig.clock.tenths)
     assert rig.step(1) == [("connect", LOWER)]
+
+
+def check_a_bitcraps_peer_is_ready_at_its_first_frame_whatever_its_mtu():
+    rig = Rig()
+    rig.radio.bitcraps_handle = 5
+    rig.stack.gatts_read = lambda handle: bytes(32)
+    rig.inbound(0, PHONE, 1)
+    rig.step()
+    rig.event(21, 0, 185)
+    rig.step(1)
+    assert rig.state(0) == l.OPENING
+    rig.event(3, 0, 5)
+    rig.step(1)
+    assert rig.state(0) == l.READY and rig.links.by_conn[0].bitcraps
+
+
+def check_a_peer_that_begins_with_a_handshake_is_answered_soon():
+    rig = Rig()
+    rig.radio.handshake_handle = 10
+    rig.links.sends_with(rig.stack, 3)
+    told = []
+    rig.stack.gatts_notify = lambda conn, handle, data: told.append((conn, handle, bytes(data)))
+    rig.inbound(0, PHONE, 1)
+    rig.step()
+    rig.event(21, 0, 517)
+    rig.event(3, 0, 10)
+    rig.step(1)
+    rig.step(1)
+    assert told == [(0, 10, b"\0")]

@@ -1,10 +1,4 @@
 from firmware.radio import SERVICE_BYTES, lists_service
-from firmware.upkeep import ADVERTISEMENT
-
-
-def check_our_own_advertisement_is_21_bytes_and_recognised():
-    assert len(ADVERTISEMENT) == 21
-    assert lists_service(memoryview(ADVERTISEMENT))
 
 
 def check_the_service_is_found_among_other_structures():

@@ -7,11 +7,12 @@ from firmware.forwarder import Forwarder
 from firmware.links import Links, records
 from firmware.radio import Radio
 from firmware.slots import FramePool
+from shared_protocol import budget, frame
 from shared_protocol import counters as c
-from shared_protocol import frame
 from shared_protocol.dedup import DuplicateCache
 
 HANDLE = 3
+NOW_MS = 1786000000000
 SENDER = b"\x11\x22\x33\x44\x55\x66\x77\x88"
 
 
@@ -49,7 +50,9 @@ class Rig:
         self.radio.handle = HANDLE
         self.wakes = 0
         self.delays = []
-        self.forwarder = Forwarder(self.links, self.pool, DuplicateCache(), self.counts, self.clock, self.random)
+        self.forwarder = Forwarder(
+            self.links, self.pool, DuplicateCache(), self.counts, self.clock, self.random, budget.ledger(1)
+        )
         self.links.sends_with(self.stack, HANDLE)
         self.now = 0
         self.serial = 0
@@ -72,9 +75,20 @@ class Rig:
         return self.counts[getattr(c, name.upper())]
 
     # A new public message, or whatever the arguments say.
-    def frame(self, type=2, ttl=7, payload=b"hello mesh", **more):
+    def frame(self, type=2, ttl=7, payload=b"hello mesh", sender=SENDER, **more):
         self.serial += 1
-        return frame.encode(type, ttl, 1786000000000 + self.serial, SENDER, payload, **more)
+        return frame.encode(type, ttl, NOW_MS + self.serial, sender, payload, **more)
+
+    # The phone with this on-air id is at the end of a link.
+    def bind(self, conn, owner):
+        link = self.links.by_conn[conn]
+        link.owner[:] = owner
+        link.owned = True
+        self.links.sweep()
+
+    # On which links something was sent, in order.
+    def sent_on(self):
+        return sorted(conn for conn, _ in self.stack.sent)
 
     def hear(self, value, conn=0):
         self.stack.value = value
@@ -93,6 +107,8 @@ class Rig:
         n = self.count
         ended = n("drop_oversize") + n("drop_no_slot") + n("drop_partial") + n("drop_malformed") + n("duplicates")
         ended += n("not_relayed_ttl") + n("not_relayed_type") + n("not_relayed_rsr") + n("not_relayed_ours")
+        ended += n("drop_link_budget") + n("drop_sender_budget") + n("drop_unsigned_budget")
+        ended += n("drop_skew") + n("drop_route")
         ended += n("drop_no_link") + n("forwarded") + n("cancelled")
         assert n("rx_frames") == ended, (n("rx_frames"), ended)
         copies = n("tx_frames") + n("drop_queue_full") + n("drop_link_lost") + n("drop_mtu") + n("drop_send_failed")
