@@ -28,7 +28,7 @@ make_venv() {
     elif [ "$missing" = 0 ] && [ "$done_state" = "$state" ]; then
         return 0
     fi
-    _say "Installing into $venv (a minute or two, only now)"
+    _say "Installing into $venv (up to a minute or two)"
     rm -f "$installed"
     _install "$root" "$extras" || return 1
     printf '%s %s\n' "$state" "$extras" >"$installed"

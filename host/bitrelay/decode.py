@@ -50,10 +50,16 @@ TYPE_NAMES = {
     0x28: "Nostr carrier",
     0x29: "voice",
     0x2C: "announce 2",
-    0xB0: "hello",
+    0xB0: "hello",  # version 2: a beacon, see type_name
     0xB1: "identity record",
 }
 """What people call the types of frames."""
+
+
+def type_name(version: int, number: int) -> str | None:
+    """What people call frames of this version and type; None for types nobody knows."""
+    return "beacon" if (version, number) == (2, 0xB0) else TYPE_NAMES.get(number)
+
 
 MAX_RATIO = 50_000
 """How many times larger than its compressed form a payload may be."""

@@ -91,12 +91,12 @@ def test_who_is_heard_is_listed_the_loudest_first(no_bluetooth: Path) -> None:
     assert (phone["services"], phone["id"], phone["version"], phone["rssi"]) == (["bitchat"], None, None, -46)
     assert node | {"id": "", "heard_by": ""} == {
         "id": "", "name": "", "rssi": -52, "distance_m": 0.4, "services": ["bitcraps"], "capabilities": ["mesh"],
-        "load": 42, "free_links": 1, "version": "1.4", "address": "F0:F1:F2:F3:F6:01", "heard_by": "",
+        "load": 42, "free_links": 1, "version": "1.4", "address": "f0:f1:f2:f3:f6:01", "heard_by": "",
     }  # fmt: skip
     assert len(bytes.fromhex(node["id"])) == 8 and node["heard_by"].startswith("lab ")
     assert "not everything was listened to" in err and "D-Bus" in err
     line = next(line for line in text.splitlines() if node["id"] in line)
-    for word in ("bitcraps", "-52 dBm", "0.4 m", "mesh", "42 %", "1.4", "F0:F1:F2:F3:F6:01"):
+    for word in ("bitcraps", "-52 dBm", "0.4 m", "mesh", "42 %", "1.4", "f0:f1:f2:f3:f6:01"):
         assert word in line
 
 

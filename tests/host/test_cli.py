@@ -115,6 +115,7 @@ def test_decode_prints_the_fields_as_json() -> None:
         "rsr": False,
         "frame_len": 25,
         "trailing": 0,
+        "text": "\\xaa\\xbb\\xcc",
     }
 
 
@@ -160,6 +161,13 @@ def test_a_frame_on_one_line_has_type_time_and_text() -> None:
     line = frame_line(decoded(bytes.fromhex(message(b"hi \x07") + "0000")))
     assert line.startswith("0x02 message, 2023-11-14 22:13:20 UTC, TTL 7, from 0000000000000000, 4 bytes")
     assert line.endswith(r', 2 bytes of padding: "hi \x07"')
+    assert decoded(bytes.fromhex(message(b"hi \x07")))["text"] == "hi \x07"
+
+
+def test_a_hello_to_everybody_is_called_a_beacon() -> None:
+    for version, name in ((1, "hello"), (2, "beacon")):
+        line = frame_line(decoded(frame.encode(frame.TYPE_HELLO, 7, 0, bytes(8), b"", version=version)))
+        assert line.startswith(f"0xb0 {name}, ")
 
 
 def test_every_type_has_a_name() -> None:

@@ -98,6 +98,8 @@ def test_a_damaged_one_is_named_and_left_alone(identity: Path) -> None:
         done = run("identity", *command)
         assert done.returncode == ExitCode.BAD_DATA
         assert str(identity) in done.stderr
+        assert "damaged" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
         assert identity.read_bytes() == raw
 
 
@@ -140,13 +142,24 @@ def test_ctrl_c_ends_it_cleanly_and_another_run_goes_on(identity: Path, long_sea
         out, err = finish(process)
         assert process.returncode == ExitCode.INTERRUPTED
         assert out == ""
-        assert err.splitlines() == ["bitrelay: stopped; another `bitrelay identity new` goes on where this one was"]
+        assert err.splitlines() == [
+            "bitrelay: stopped; `bitrelay identity new --difficulty 24` goes on where this one was"
+        ]
         pending = load_pending(long_search)
         assert pending is not None
         assert pending.keys == KEYS
         assert pending.next_nonce >= reached
         reached = pending.next_nonce
     assert not identity.exists()
+
+
+def test_unfinished_work_of_another_difficulty_is_not_dropped_without_a_word(identity: Path, long_search: Path) -> None:
+    done = run("identity", "new", "--development")
+    assert done.returncode == 0
+    assert "dropped unfinished work for 24 bits, 256 nonces" in done.stderr
+    assert not long_search.exists()
+    # Work that is finished is none that could be lost.
+    assert "dropped" not in run("identity", "new", "--development", "--replace").stderr
 
 
 # Refreshing
@@ -210,7 +223,7 @@ def test_ctrl_c_ends_a_refresh_cleanly_and_another_run_goes_on(identity: Path) -
     out, err = finish(process)
     assert process.returncode == ExitCode.INTERRUPTED
     assert out == ""
-    assert err.splitlines() == ["bitrelay: stopped; another `bitrelay identity refresh` goes on where this one was"]
+    assert err.splitlines() == ["bitrelay: stopped; `bitrelay identity refresh --force` goes on where this one was"]
     assert load_identity(identity) == local
     pending = load_pending(unfinished)
     assert pending is not None

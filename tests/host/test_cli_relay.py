@@ -57,19 +57,24 @@ def test_stats_names_the_counters(relay: FakeRelay, pty_relay: PtyRelay) -> None
 
 def test_links(relay: FakeRelay, pty_relay: PtyRelay) -> None:
     def one_link(relay: FakeRelay, request_id: int, values: Values) -> None:
-        relay.reply(messages.LINKS, request_id, {"conn": 1, "role": "in", "address": b"\xc0\1\2\3\4\5", "rssi": -61})
+        relay.reply(
+            messages.LINKS,
+            request_id,
+            {"conn": 1, "role": "in", "address": b"\xc0\1\2\3\4\5", "owner": bytes(range(8))},
+        )
         bitcraps = {"conn": 2, "role": "in", "address": b"\xf0\1\2\3\4\5", "service": "bitcraps", "mode": "limited"}
         relay.reply(messages.LINKS, request_id, bitcraps)
         relay.say(messages.DONE, request_id, {"count": 2})
 
     relay.answers[messages.LINKS] = one_link
     assert ask("links", "--port", pty_relay.port) == [
-        {"conn": 1, "role": "in", "address": "c0:01:02:03:04:05", "rssi": -61},
+        {"conn": 1, "role": "in", "address": "c0:01:02:03:04:05", "owner": "0001020304050607"},
         {"conn": 2, "role": "in", "address": "f0:01:02:03:04:05", "service": "bitcraps", "mode": "limited"},
     ]
     text = run("links", "--port", pty_relay.port).stdout
     assert "c0:01:02:03:04:05" in text
     assert "bitcraps" in text and "limited" in text
+    assert "owner" in text and "0001020304050607" in text
 
 
 def test_no_links_is_one_line(relay: FakeRelay, pty_relay: PtyRelay) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bitrelay.lab.demo import MAX_BOARDS, DemoResult, Picture, RelayFigures, chain, run_demo
 from bitrelay.lab.demo_view import DemoView, draw, in_words, summary
+from bitrelay.lab.lab import Lab
 
 GOOD = DemoResult(3, 200, 200, 0, 0, 0, True, 90.04, 150.06, 4.0, (RelayFigures("relay1", "running", 200, 0),), True)
 PICTURE = Picture(
@@ -38,6 +39,15 @@ async def test_frames_cross_and_the_result_says_how() -> None:
     assert phases == ["flashing", "starting", "sending", "done"]
     assert len(pictures[-1].links) == 2
     assert pictures[-1].arrived == {"alice": 12, "bob": 12}
+
+
+async def test_phones_of_a_kept_demo_come_to_know_each_other() -> None:
+    async def look(result: DemoResult, lab: Lab) -> None:
+        alice, bob = lab.phones["alice"], lab.phones["bob"]
+        await alice.wait_peer(bob.identity.peer_id, DEADLINE_S, direct=False)
+        await bob.wait_peer(alice.identity.peer_id, DEADLINE_S, direct=False)
+
+    assert (await run_demo(1, 4, while_up=look)).passed
 
 
 def test_json_has_the_names_scripts_rely_on() -> None:
@@ -180,7 +190,7 @@ def test_board_that_dies_is_told(command: Callable[..., Command]) -> None:
     (pid,) = demo.boards()
     os.kill(pid, signal.SIGKILL)
     told = json.loads(demo.read_until("restarted").splitlines()[-1])
-    why = "restarted by itself: its interpreter was killed by SIGKILL"
+    why = "restarted: its interpreter was killed by SIGKILL"
     assert told == {"event": "restarted", "node": "relay1", "what": why}
     _, error = demo.end(signal.SIGINT)
     assert f"relay1: {why}" in error

@@ -48,7 +48,8 @@ def hex_bytes(text: str, name: str) -> bytes:
 def decoded(frame: bytes) -> dict[str, Any]:
     """The fields of a frame under the names of bitrelay.decode, or `error` with the reason alone.
 
-    `trailing` is the number of bytes behind the frame, which apps add to hide its length.
+    `trailing` is the number of bytes behind the frame, which apps add to hide its length; `text` is
+    what a public message says.
     """
     from ..decode import decode as decode_frame
 
@@ -56,14 +57,18 @@ def decoded(frame: bytes) -> dict[str, Any]:
         fields = decode_frame(frame)
     except BadData as error:
         return {"error": error.what}
-    return fields | {"trailing": len(frame) - fields["frame_len"]}
+    fields["trailing"] = len(frame) - fields["frame_len"]
+    if fields["type"] == _MESSAGE:
+        fields["text"] = bytes.fromhex(fields["payload"]).decode(errors="backslashreplace")
+    return fields
 
 
 def frame_line(fields: dict[str, Any]) -> str:
     """A decoded frame on one line."""
     if "error" in fields:
         return f"not a frame: {fields['error']}"
-    parts = [_type(fields["type"]), _sent(fields["timestamp"]), f"TTL {fields['ttl']}", f"from {fields['sender']}"]
+    kind = _type(fields["version"], fields["type"])
+    parts = [kind, _sent(fields["timestamp"]), f"TTL {fields['ttl']}", f"from {fields['sender']}"]
     if fields.get("recipient"):
         parts.append(f"to {fields['recipient']}")
     if fields.get("route"):
@@ -73,25 +78,17 @@ def frame_line(fields: dict[str, Any]) -> str:
         parts.append("signed")
     if fields["trailing"]:
         parts.append(f"{fields['trailing']} bytes of padding")
-    text = _text(fields)
-    return ", ".join(parts) + (f': "{text}"' if text is not None else "")
+    return ", ".join(parts) + (f': "{printable(fields["text"])}"' if "text" in fields else "")
 
 
-def _type(number: int) -> str:
-    from ..decode import TYPE_NAMES
+def _type(version: int, number: int) -> str:
+    from ..decode import type_name
 
-    return f"0x{number:02x} {TYPE_NAMES.get(number, 'of unknown type')}"
+    return f"0x{number:02x} {type_name(version, number) or 'of unknown type'}"
 
 
 def _sent(timestamp: int) -> str:
     return utc(timestamp) or f"timestamp {timestamp}"
-
-
-def _text(fields: dict[str, Any]) -> str | None:
-    # It comes from strangers: nothing in it may reach the terminal as more than text.
-    if fields["type"] != _MESSAGE:
-        return None
-    return printable(bytes.fromhex(fields["payload"]).decode(errors="backslashreplace"))
 
 
 def _input_lines() -> Iterator[tuple[int, str]]:
@@ -136,18 +133,18 @@ def _show_frame(out: Output, fields: dict[str, Any], first: bool) -> None:
         return
     if not first:
         out.line("")
-    rows = [(name, _shown(name, value)) for name, value in fields.items() if name != "trailing" or value]
-    text = _text(fields)
-    if text is not None:
-        rows.append(("text", text))
+    rows = [(name, _shown(name, fields)) for name, value in fields.items() if name != "trailing" or value]
     out.table(("", ""), rows)
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, fields: dict[str, Any]) -> str:
+    value = fields[name]
     if value is None:
         return "none"
     if name == "type":
-        return _type(value)
+        return _type(fields["version"], value)
+    if name == "text":
+        return printable(value)
     if name == "flags":
         return f"0x{value:02x}"
     if name == "timestamp":

@@ -82,7 +82,7 @@ def _as_json(one: "Heard") -> dict[str, Any]:
         "load": beacon.load if beacon else None,
         "free_links": beacon.free_links if beacon else None,
         "version": "{}.{}".format(*beacon.version) if beacon else None,
-        "address": peer.device_address,
+        "address": peer.device_address.lower(),
         "heard_by": one.via,
     }
 
@@ -100,7 +100,7 @@ def _as_row(one: "Heard") -> tuple[str, ...]:
         "-" if load is None else f"{load} %",
         "-" if free_links is None else str(free_links),
         values["version"] or "-",
-        one.peer.device_address,
+        values["address"],
         one.via,
     )
 

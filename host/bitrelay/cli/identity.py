@@ -65,7 +65,7 @@ def new(
     workers: WorkersOption = None,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Make an identity, on all cores. Ctrl-C stops it; another `new` goes on where it was."""
+    """Make an identity, on all cores. Ctrl-C stops it; the same command goes on where it was."""
     with reporting(json) as out:
         lowest = _LOWEST_IN_DEVELOPMENT if development else _LOWEST
         bits = lowest if difficulty is None else difficulty
@@ -74,7 +74,9 @@ def new(
         from ..identity.local import identity_path
 
         path = identity_path()
-        generated, found = run_until_told(_generate(out, path, bits, replace, workers))
+        again = "new" + (f" --difficulty {difficulty}" if difficulty is not None else "")
+        again += (" --development" if development else "") + (" --replace" if replace else "")
+        generated, found = run_until_told(_generate(out, path, bits, replace, workers, again))
         kept = str(generated.kept) if generated.kept else None
         _tell(out, generated.local, {"file": str(path)} | _effort(found) | {"kept": kept})
         if generated.kept:
@@ -89,7 +91,7 @@ def refresh(
 ) -> None:
     """Prove work anew for the identity, as hard as before; keys and ids stay. Due after a day, needed within a week.
 
-    Ctrl-C stops it; another `refresh` goes on where it was.
+    Ctrl-C stops it; the same command goes on where it was.
     """
     with reporting(json) as out:
         import time
@@ -102,7 +104,7 @@ def refresh(
         if not force and not proof.needs_refresh(int(time.time())):
             due = utc((proof.refresh_at + 1) * 1000)
             raise BadData(f"the identity is not due for a refresh until {due}", hint="--force refreshes it now")
-        refreshed = run_until_told(_refresh(out, path, workers))
+        refreshed = run_until_told(_refresh(out, path, workers, "refresh --force" if force else "refresh"))
         _tell(out, refreshed.local, {"file": str(path)} | _effort(refreshed.found))
 
 
@@ -188,37 +190,40 @@ def bench(
 
 
 async def _generate(
-    out: Output, path: Path, difficulty: int, replace: bool, workers: int | None
+    out: Output, path: Path, difficulty: int, replace: bool, workers: int | None, again: str
 ) -> "tuple[IdentityGenerated, SolutionFound]":
     from ..identity.generate import generate
     from ..identity.mining import SolutionFound
 
     found: list[SolutionFound] = []
-    with _watched(out, "new") as view:
+    with _watched(out, again) as view:
         generated = await generate(
             path,
             difficulty,
             replace_old=replace,
             workers=workers,
             on_resume=lambda pending: _note_resumed(out, pending),
+            on_drop=lambda pending: out.note(
+                f"dropped unfinished work for {pending.challenge.difficulty} bits, {pending.next_nonce:,} nonces"
+            ),
             on_progress=view.show,
             on_event=lambda event: found.append(event) if isinstance(event, SolutionFound) else None,
         )
     return generated, found[0]
 
 
-async def _refresh(out: Output, path: Path, workers: int | None) -> "Refreshed":
+async def _refresh(out: Output, path: Path, workers: int | None, again: str) -> "Refreshed":
     from ..identity.refresh import refresh
 
-    with _watched(out, "refresh") as view:
+    with _watched(out, again) as view:
         return await refresh(
             path, workers=workers, on_resume=lambda pending: _note_resumed(out, pending), on_progress=view.show
         )
 
 
 @contextmanager
-def _watched(out: Output, command: str) -> "Iterator[MiningView]":
-    # What is seen of a search; if it is stopped, how it goes on.
+def _watched(out: Output, again: str) -> "Iterator[MiningView]":
+    # What is seen of a search; if it is stopped, with which command it goes on.
     import asyncio
 
     from .mining_view import MiningView
@@ -228,7 +233,7 @@ def _watched(out: Output, command: str) -> "Iterator[MiningView]":
             yield view
         except asyncio.CancelledError:
             view.close()
-            out.note(f"stopped; another `bitrelay identity {command}` goes on where this one was")
+            out.note(f"stopped; `bitrelay identity {again}` goes on where this one was")
             raise
 
 
@@ -275,8 +280,8 @@ def _tell(out: Output, local: "LocalIdentity", more: dict[str, Any]) -> None:
         ("on-air id", proof.on_air_id.hex()),
         ("proof of work", work),
         ("score", f"{score:.3f}"),
-        ("made", f"{utc(proof.created_at * 1000)}, {duration(max(0, now - proof.created_at))} ago"),
-        ("refreshed", f"{proof.refresh_count} times" + due),
+        ("proof made", f"{utc(proof.created_at * 1000)}, {duration(max(0, now - proof.created_at))} ago"),
+        ("refreshed", f"{proof.refresh_count} time{'s' * (proof.refresh_count != 1)}" + due),
         ("holds", f"until {utc(proof.expires_at * 1000)}, " + (f"{duration(left)} more" if left >= 0 else "expired")),
         ("file", more["file"]),
     ]

@@ -190,7 +190,7 @@ def board(
                 loop = asyncio.get_running_loop()
                 loop.add_signal_handler(signal.SIGUSR1, single.board.press_reset)
                 loop.add_signal_handler(signal.SIGUSR2, single.board.press_boot_and_reset)
-                single.board.on_restart = lambda why: out.note(f"{single.board.name}: restarted by itself: {why}")
+                single.board.on_restart = lambda why: out.note(f"{single.board.name}: restarted: {why}")
                 single.board.on_failure = lambda why: out.note(f"{single.board.name}: gave up: {why}")
                 _show_board(out, single)
                 await _for_ever()

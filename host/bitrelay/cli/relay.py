@@ -23,6 +23,7 @@ _LINK_COLUMNS = (
     "service",
     "mode",
     "address",
+    "owner",
     "state",
     "rssi",
     "mtu",
@@ -88,7 +89,8 @@ def links(port: PortOption = None, timeout: TimeoutOption = 5.0, json: JsonFlag 
         else:
             columns = [column for column in _LINK_COLUMNS if any(column in link for link in found)]
             rows = [
-                [str(link.get(column, "")) for column in columns] + [duration(link.get("age_s", 0))] for link in found
+                [str(plain(link.get(column, ""))) for column in columns] + [duration(link.get("age_s", 0))]
+                for link in found
             ]
             out.table((*columns, "age"), rows)
 

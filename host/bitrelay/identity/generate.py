@@ -34,21 +34,27 @@ async def generate(
     replace_old: bool = False,
     workers: int | None = None,
     on_resume: Callable[[PendingMining], None] = lambda pending: None,
+    on_drop: Callable[[PendingMining], None] = lambda pending: None,
     on_progress: Callable[[MiningProgress], None] = lambda progress: None,
     on_event: Callable[[SolutionFound | IdentityGenerated], None] = lambda event: None,
     clock: Callable[[], float] = time.time,
 ) -> IdentityGenerated:
     """Mine an identity and write it to `path`; work on one of this difficulty that was stopped is gone on with.
 
-    A challenge that expires is replaced by a new one for the same keys. Raises BadData if there is an identity and not
-    replace_old, NotPrivate, DamagedIdentity for damaged work, and what `mine` and `write_whole` raise.
+    on_drop is called with unfinished work of another difficulty, which is dropped. A challenge that expires is replaced
+    by a new one for the same keys. Raises BadData if there is an identity and not replace_old, NotPrivate,
+    DamagedIdentity for damaged work, and what `mine` and `write_whole` raise.
     """
     if not replace_old:
         demand_none(path)
     unfinished = pending_path(path)
     pending = load_pending(unfinished)
     # A run that was killed as it ended leaves the work for the identity that is there now.
-    if pending is None or pending.keys == _keys_at(path) or not pending.good_for(difficulty, int(clock())):
+    if pending and pending.keys == _keys_at(path):
+        pending = None
+    if pending is None or not pending.good_for(difficulty, int(clock())):
+        if pending and pending.good_for(pending.challenge.difficulty, int(clock())):
+            on_drop(pending)
         pending = PendingMining(IdentityKeys.fresh(), Challenge.fresh(difficulty, int(clock())))
     elif pending.next_nonce:
         on_resume(pending)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bitrelay.errors import BadData, DamagedIdentity, NoIdentity, PortError
+from bitrelay.errors import BadData, BitrelayError, DamagedIdentity, NoIdentity, PortError
 from shared_protocol.pow import DIFFICULTY_BASE
 
 from .challenge import Challenge
@@ -68,10 +68,17 @@ def load_identity(path: Path) -> LocalIdentity:
 
 def demand_none(path: Path) -> None:
     """Raise BadData if there is an identity, whatever its state."""
-    if os.path.lexists(path):
-        raise BadData(
-            f"this computer has an identity: {path}", hint="--replace puts another in its place and keeps it beside it"
-        )
+    if not os.path.lexists(path):
+        return
+    try:
+        load_identity(path)
+        state = ""
+    except BitrelayError as error:
+        state = f", which cannot be used ({error.what})"
+    raise BadData(
+        f"this computer has an identity: {path}{state}",
+        hint="--replace puts another in its place and keeps it beside it",
+    )
 
 
 def save_identity(path: Path, local: LocalIdentity, *, replace: bool = False) -> Path | None:

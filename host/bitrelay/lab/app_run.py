@@ -193,7 +193,9 @@ class AppRun:
 
     def _gone(self, status: int) -> None:
         # Ctrl-D in the REPL and sys.exit() end the unix port; a board resets softly. Killed by a signal is a panic.
-        if status >= 0:
+        if status == 0:
+            self._end(Ended(Ending.SOFT, "soft reset"))
+        elif status > 0:
             self._end(Ended(Ending.SOFT, f"its interpreter ended with status {status}"))
         else:
             self._end(Ended(Ending.PANIC, f"its interpreter was killed by {_name_of(-status)}"))

@@ -105,7 +105,7 @@ async def run_demo(
     """Flash `boards` blank boards (1 to 6) and send `frames` frames each way over them, as fast as they are carried.
 
     on_progress gets a picture ten times a second, and what it raises ends the demonstration; while_up is awaited with
-    the result before the lab is taken down.
+    the result before the lab is taken down; the phones announce themselves from then on.
     """
     show = _Show(chain(boards, frames), frames, on_progress)
     async with Lab(show.scenario, micropython=micropython, blank=True) as lab:
@@ -129,6 +129,8 @@ async def run_demo(
             report.is_perfect and report.sent == 2 * frames,
         )
         if while_up:
+            for phone in lab.phones.values():
+                phone.start_announcing()
             await while_up(result, lab)
     return result
 
@@ -144,7 +146,7 @@ def chain(boards: int, frames: int) -> Scenario:
     return Scenario(
         title=f"{boards} relays in a line",
         boards=tuple(BoardSpec(name) for name in names[1:-1]),
-        # Silent, so that what arrives is what was sent.
+        # Silent while it is counted, so that what arrives is what was sent.
         phones=(PhoneSpec(LEFT, "ios", announce=False), PhoneSpec(RIGHT, "android", announce=False)),
         edges=tuple(Edge(a, b) for a, b in zip(names, names[1:], strict=False)),
         traffic=(

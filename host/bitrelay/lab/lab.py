@@ -176,7 +176,7 @@ class Lab:
             unique_id=address,
             heap=spec.heap,
         )
-        board.on_restart = lambda why: self._tell(EventKind.RESTARTED, board, f"restarted by itself: {why}")
+        board.on_restart = lambda why: self._tell(EventKind.RESTARTED, board, f"restarted: {why}")
         board.on_failure = lambda why: self._tell(EventKind.FAILED, board, f"given up: {why}")
         return board
 

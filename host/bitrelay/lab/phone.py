@@ -150,8 +150,17 @@ class Phone:
             self._dialler = Dialler(self._device, bytes(_SERVICE), self.profile, lambda: self.links)
             self._task(self._dialler.run())
         if self._announces:
-            self._announcer = Announcer(self.rules, self.profile, self._random, self.announce, self._count_direct)
-            self._task(self._announcer.run())
+            self.start_announcing()
+
+    def start_announcing(self) -> None:
+        """Announce itself from now on as its app does, though it was told not to. Harmless when it does."""
+        if self._announcer:
+            return
+        self._announcer = Announcer(self.rules, self.profile, self._random, self.announce, self._count_direct)
+        self._task(self._announcer.run())
+        for link in self.links:
+            if link.ready.is_set():
+                self._task(self._announcer.on(link), until=link)
 
     async def stop(self) -> None:
         """Switch Bluetooth off without a word to anybody."""
