@@ -3,9 +3,16 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # They have their own way to run: tests/e2e/test_hardware_suite.py does it.
 collect_ignore = ["hardware"]
+
+
+# How long inputs take to make is no property of what is tested: in a fresh clone Hypothesis reads the sources of all
+# modules while it makes the first ones, which takes a second on a busy machine.
+settings.register_profile("bitrelay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bitrelay")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

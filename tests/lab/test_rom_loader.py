@@ -305,7 +305,9 @@ def test_registers_do_not_fill_the_memory(flash: NorFlash) -> None:
     assert len(host.loader._registers._values) <= 4096
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_nothing_that_is_sent_breaks_it(flash: NorFlash, data: st.DataObject) -> None:
     host = Host(flash, data.draw(st.sampled_from(CHIPS)))

@@ -84,7 +84,9 @@ numbers = st.one_of(st.sampled_from([0, 0x9000, 0x10000, 0x1F0000, 0x200000, 4 <
 rows = st.tuples(st.sampled_from([APP, 1, 0x40]), st.integers(0, 255), numbers, numbers, st.binary(max_size=16))
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(rows, max_size=5))
 def test_no_partition_table_breaks_the_bootloader(
     scratch: NorFlash, table: list[tuple[int, int, int, int, bytes]]
