@@ -36,7 +36,7 @@ async def test_a_fifth_link_is_refused_and_a_dead_link_makes_room() -> None:
             ]
             await asyncio.gather(*(run_flow(flow, lab.phones, lab.ledger) for flow in flows))
             report = lab.ledger.report()
-            assert report.is_perfect, (report, lab.ledger.missing())
+            assert report.is_perfect, (await counters(console), report)
             assert not late.links
             assert (await counters(console))["links_down"] == 0
 
