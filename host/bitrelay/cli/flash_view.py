@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID
 
-from .output import Output, PipeConsole, printable
+from .bars import bars_on
+from .output import Output, printable
 
 if TYPE_CHECKING:
     from ..boards.job import FlashEvent
@@ -35,16 +36,7 @@ class FlashView:
         self._bars: dict[str, TaskID] = {}
         # In JSON mode there are bars on a terminal's stderr only.
         stream = sys.stderr if out.as_json else sys.stdout
-        self._progress: Progress | None = None
-        if stream is not None and stream.isatty():
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[share]:>4}"),
-                TimeElapsedColumn(),
-                console=PipeConsole(file=stream),
-                transient=True,
-            )
+        self._progress = bars_on(stream, "{task.description}", "{task.fields[share]:>4}")
 
     def __enter__(self) -> "FlashView":
         if self._progress is not None:

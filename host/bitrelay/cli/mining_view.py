@@ -5,9 +5,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-from .output import PipeConsole, duration
+from .bars import bars_on
+from .output import duration
 
 if TYPE_CHECKING:
     from ..identity.mining import MiningProgress
@@ -21,19 +20,9 @@ class MiningView:
 
     def __init__(self) -> None:
         # Results alone go to stdout.
-        stream = sys.stderr
-        self._progress: Progress | None = None
-        if stream is None or not stream.isatty():
-            return
-        self._progress = Progress(
-            TextColumn("mining {task.fields[bits]}"),
-            BarColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            console=PipeConsole(file=stream),
-            transient=True,
-        )
-        self._bar = self._progress.add_task("", total=1.0, bits="", state="starting")
+        self._progress = bars_on(sys.stderr, "mining {task.fields[bits]}", "{task.fields[state]}")
+        if self._progress is not None:
+            self._bar = self._progress.add_task("", total=1.0, bits="", state="starting")
 
     def __enter__(self) -> "MiningView":
         if self._progress is not None:
