@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from bitrelay.lab.build import find_interpreter
 ROOT = Path(__file__).parents[2]
 BOARD = Path(__file__).parent / "board"
 HEAP = "1m"
+# What a program has that is measured.
+BENCH_HEAP = "192k"
 
 RunOnBoard = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -22,6 +25,34 @@ RunOnBoard = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def micropython() -> str:
     return str(Path(sys.executable).parent / "micropython")
+
+
+@pytest.fixture(scope="session")
+def run_bench(micropython: str) -> RunOnBoard:
+    """Runs a program in a board's heap to its good end; with `callgrind`, a list of options, its instructions are
+    counted."""
+
+    def run(
+        *arguments: str, env: dict[str, str], cwd: Path, callgrind: list[str] | None = None, timeout: float = 100
+    ) -> subprocess.CompletedProcess[str]:
+        command = [micropython]
+        if callgrind is not None:
+            valgrind = shutil.which("valgrind")
+            assert valgrind, "this test counts instructions with valgrind: install it (apt-get install valgrind)"
+            command = [valgrind, "--tool=callgrind", *callgrind, sys.executable, "-m", "micropython_unix"]
+        done = subprocess.run(
+            [*command, "-X", f"heapsize={BENCH_HEAP}", *arguments],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,34 +2,23 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-BOARD = Path(__file__).parent / "board"
-HEAP = "192k"
+RunOnBoard = Callable[..., subprocess.CompletedProcess[str]]
+
 SOAK_FRAMES = 20_000
 FORWARD_COST = 100_000
 LISTENERS = 3
 
 
 def test_heap_is_flat_over_20000_frames_on_four_busy_links(
-    compiled: dict[str, str], micropython: str, tmp_path: Path
+    compiled: dict[str, str], run_bench: RunOnBoard, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [micropython, "-X", f"heapsize={HEAP}", "-m", "soak", str(SOAK_FRAMES)],
-        cwd=tmp_path,
-        env=compiled,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_bench("-m", "soak", str(SOAK_FRAMES), env=compiled, cwd=tmp_path, timeout=110)
     told = json.loads(done.stdout.splitlines()[-1])
     print(told)
     assert told["forwarded"] >= SOAK_FRAMES
@@ -38,22 +27,14 @@ def test_heap_is_flat_over_20000_frames_on_four_busy_links(
     assert told["late"] >= told["early"] - 1024
 
 
-def instructions(compiled: dict[str, str], directory: Path, frames: int, *arguments: str) -> int:
+def instructions(run_bench: RunOnBoard, compiled: dict[str, str], directory: Path, frames: int, *arguments: str) -> int:
     """What callgrind counts for a run of bench_forward.py."""
-    valgrind = shutil.which("valgrind")
-    assert valgrind, "this test counts instructions with valgrind: install it (apt-get install valgrind)"
-    command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={directory / 'callgrind'}", sys.executable]
-    command += ["-m", "micropython_unix", "-X", f"heapsize={HEAP}", "-m", "bench_forward"]
-    done = subprocess.run(
-        [*command, str(frames), str(LISTENERS), *arguments],
-        cwd=directory,
+    done = run_bench(
+        *("-m", "bench_forward", str(frames), str(LISTENERS), *arguments),
         env=compiled,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
+        cwd=directory,
+        callgrind=[f"--callgrind-out-file={directory / 'callgrind'}"],
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     # A program that did not come far would be a cheap one.
     sent = int(done.stdout.split()[0])
     assert sent >= (frames - 100) * LISTENERS, done.stdout + done.stderr
@@ -63,12 +44,14 @@ def instructions(compiled: dict[str, str], directory: Path, frames: int, *argume
 
 
 @pytest.fixture(scope="module")
-def cost(compiled: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float]:
+def cost(
+    run_bench: RunOnBoard, compiled: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., float]:
     """Instructions per frame: the difference between two runs, so that starting up does not count."""
     directory = tmp_path_factory.mktemp("callgrind")
 
     def per_frame(*arguments: str) -> float:
-        few, many = (instructions(compiled, directory, frames, *arguments) for frames in (1500, 2500))
+        few, many = (instructions(run_bench, compiled, directory, frames, *arguments) for frames in (1500, 2500))
         return (many - few) / 1000
 
     return per_frame

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 
 BOARD = Path(__file__).parent / "board"
 BENCH = BOARD / "bench_ed25519.py"
-HEAP = "192k"
 SIGN_COST = 12_000_000
 VERIFY_COST = 32_000_000
 # Other work waits this long at most: about 20 ms on an ESP32 of 240 MHz.
@@ -21,6 +18,8 @@ PIECE_COST = 700_000
 # Bytes of the heap of the 64-bit unix port: what stays of the modules, and what is garbage after a signature.
 MODULES_SIZE = 24_000
 GARBAGE_SIZE = 16_000
+
+RunOnBoard = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,17 @@ class Cost:
 
 
 @pytest.fixture(scope="module")
-def costs(compiled_modules: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cost]:
+def costs(
+    run_bench: RunOnBoard, compiled_modules: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Cost]:
     """By operation; callgrind writes down what it counted whenever the bench calls ticks_cpu()."""
-    valgrind = shutil.which("valgrind")
-    assert valgrind, "this test counts instructions with valgrind: install it (apt-get install valgrind)"
     directory = tmp_path_factory.mktemp("callgrind")
-    command = [valgrind, "--tool=callgrind", "--dump-before=time_ticks_cpu"]
-    command += [f"--callgrind-out-file={directory / 'out'}", sys.executable, "-m", "micropython_unix"]
-    done = subprocess.run(
-        [*command, "-X", f"heapsize={HEAP}", str(BENCH), "pieces"],
+    done = run_bench(
+        *(str(BENCH), "pieces"),
         env=compiled_modules,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
+        cwd=directory,
+        callgrind=["--dump-before=time_ticks_cpu", f"--callgrind-out-file={directory / 'out'}"],
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
     found = {}
     number = 1
@@ -80,30 +74,9 @@ def test_other_work_does_not_wait_long(costs: dict[str, Cost]) -> None:
         assert cost.piece <= PIECE_COST, name
 
 
-@pytest.fixture
-def run_bench(compiled_modules: dict[str, str], micropython: str, tmp_path: Path) -> Callable[..., str]:
-    """What a program of board/ prints in the heap of a board."""
-
-    def run(*arguments: str) -> str:
-        program, *rest = arguments
-        done = subprocess.run(
-            [micropython, "-X", f"heapsize={HEAP}", str(BOARD / program), *rest],
-            cwd=tmp_path,
-            env=compiled_modules,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
-def test_memory(run_bench: Callable[..., str]) -> None:
+def test_memory(run_bench: RunOnBoard, compiled_modules: dict[str, str], tmp_path: Path) -> None:
     # It ends well only if 20 KiB of free heap in pieces were enough.
-    told = json.loads(run_bench(BENCH.name, "heap"))
+    told = json.loads(run_bench(str(BENCH), "heap", env=compiled_modules, cwd=tmp_path).stdout)
     print(told)
     assert told["left"] <= 20 * 1024
     assert told["modules"] <= MODULES_SIZE
@@ -113,5 +86,7 @@ def test_memory(run_bench: Callable[..., str]) -> None:
         assert told[f"{name} keeps"] <= 160, name
 
 
-def test_the_bench_of_noise_computes_what_the_rfcs_say(run_bench: Callable[..., str]) -> None:
-    run_bench("bench_noise.py", "seal", "1")
+def test_the_bench_of_noise_computes_what_the_rfcs_say(
+    run_bench: RunOnBoard, compiled_modules: dict[str, str], tmp_path: Path
+) -> None:
+    run_bench(str(BOARD / "bench_noise.py"), "seal", "1", env=compiled_modules, cwd=tmp_path)
