@@ -1,7 +1,8 @@
 """What the end-to-end tests ask of a relay over its console."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bitrelay.console import Console
 from bitrelay.counters import NAMES
@@ -48,6 +49,18 @@ async def wait_until(question: Callable[[], bool], what: str) -> None:
     while not question():
         assert asyncio.get_running_loop().time() < end, what
         await asyncio.sleep(0.02)
+
+
+async def wait_links(console: Console, count: int, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Wait until so many of the relay's links are as wanted: some time after a phone has subscribed, since nobody tells
+    the relay of that."""
+    end = asyncio.get_running_loop().time() + DEADLINE_S
+    while True:
+        told = await console.request_list(messages.LINKS)
+        if sum(wanted(link) for link in told) >= count:
+            return
+        assert asyncio.get_running_loop().time() < end, told
+        await asyncio.sleep(0.05)
 
 
 async def quiet_counters(console: Console) -> Counters:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from relays import DEADLINE_S
+from relays import DEADLINE_S, open_console, wait_links
 
 from bitrelay import ports
 from bitrelay.ble.connections import Connections
@@ -38,6 +38,8 @@ def own_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_a_computer_finds_a_relay_and_exchanges_frames_with_a_phone_behind_it() -> None:
     async with Lab(HUB) as lab:
         await lab.ready()
+        async with await open_console(lab.boards["hub"]) as console:
+            await wait_links(console, 1, lambda link: link["state"] == "ready")
         (radio,) = ports.virtual_radios()
         async with lab_adapter(radio) as adapter, asyncio.timeout(DEADLINE_S):
             discovery = Discovery(adapter)
