@@ -13,6 +13,7 @@
      |   +- NoIdentity       this computer has no identity yet
      |   +- DamagedIdentity  an identity's file that was altered
      |   +- NotPrivate       a file with secrets that others can get at
+     |   +- WrongAddress     an address that is none, or is of another transport
      +- NoFirmware           no firmware file, and no network to get it from
      +- DiskFull             no room for a file on this computer
      +- NoDevice             no device, or several to choose from
@@ -32,7 +33,11 @@
      |       +- HandshakeFailed   no secure session came about
      |       +- NoSession         there is no secure session with it
      |       +- MessageRefused    it sent what its session did not seal, or sent it twice
+     |       +- NotConnected      there is no connection with it
+     +- Unreachable          nobody can be reached at that address
+     +- LimitReached         a limit of our own says no for now
      +- DeviceTimeout        no answer within the deadline
+     +- TransportClosed      the transport was closed
      +- OutputClosed         whoever read our output has gone
      +- BrokenInstallation   files of this package are missing
 
@@ -190,6 +195,10 @@ class NotPrivate(BadData):
     """Raised when a file or folder for secrets belongs to somebody else, or others can read or replace it."""
 
 
+class WrongAddress(BadData):
+    """Raised when an address cannot be read, or is of a kind that the transport does not take."""
+
+
 class NoFirmware(BitrelayError):
     """Raised when a firmware file is not in the cache and cannot be downloaded."""
 
@@ -325,10 +334,40 @@ class MessageRefused(PeerError):
         self.fault = fault
 
 
+class NotConnected(PeerError):
+    """Raised when there is no connection with a peer."""
+
+
+class Unreachable(BitrelayError):
+    """Raised when nobody can be reached at an address: refused, no route, no such host."""
+
+    exit_code = ExitCode.NO_DEVICE
+
+
+class LimitReached(BitrelayError):
+    """Raised when one of our own limits says no; limit is its name, retry_s when it is worth trying again.
+
+    retry_s is None where no time helps, but that others end.
+    """
+
+    exit_code = ExitCode.TIMEOUT
+
+    def __init__(
+        self, what: str, *, limit: str, retry_s: float | None = None, device: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(what, device=device, hint=hint)
+        self.limit = limit
+        self.retry_s = retry_s
+
+
 class DeviceTimeout(BitrelayError, TimeoutError):
     """Raised when a device does not answer within the deadline."""
 
     exit_code = ExitCode.TIMEOUT
+
+
+class TransportClosed(BitrelayError):
+    """Raised when a transport is used that was closed."""
 
 
 class OutputClosed(BitrelayError):
