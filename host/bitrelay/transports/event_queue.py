@@ -22,22 +22,35 @@ class EventQueue:
         self.dropped = 0
         self._waiting: deque[tuple[Event, bool]] = deque()
         self._filled = asyncio.Semaphore(0)
-        self._free = asyncio.Semaphore(capacity)
+        self._free = capacity
+        # In the order in which they came; a place that becomes free is handed to the first.
+        self._senders: deque[asyncio.Future[None]] = deque()
         self._failures = 0
         self._closed = False
 
     async def put(self, event: Event) -> None:
         """Add an event, once there is room."""
-        await self._free.acquire()
+        if self._free > 0:
+            self._free -= 1
+        else:
+            turn = asyncio.get_running_loop().create_future()
+            self._senders.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in self._senders:
+                    self._senders.remove(turn)
+                elif not turn.cancelled():
+                    self._give_place()
+                raise
         self._append(event, True)
 
     def offer(self, event: Event) -> bool:
         """Add an event if there is room; whether there was."""
-        if self._free.locked():
+        if self._free <= 0:
             self.dropped += 1
             return False
-        # It is not locked, so this finishes without waiting: Semaphore has no acquire_nowait.
-        self._free._value -= 1
+        self._free -= 1
         self._append(event, True)
         return True
 
@@ -58,7 +71,7 @@ class EventQueue:
             raise TransportClosed("the transport was closed")
         event, counted = self._waiting.popleft()
         if counted:
-            self._free.release()
+            self._give_place()
         if isinstance(event, Failed):
             self._failures -= 1
         return event
@@ -68,6 +81,14 @@ class EventQueue:
         if not self._closed:
             self._closed = True
             self._filled.release()
+
+    def _give_place(self) -> None:
+        while self._senders:
+            turn = self._senders.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _append(self, event: Event, counted: bool) -> None:
         if not self._closed:

@@ -33,7 +33,7 @@ class Pipe(ABC):
 
     @abstractmethod
     def put(self, message: bytes) -> None:
-        """Hand over a message of at most MAX_RECORD bytes, after `room`; without it the medium's buffer grows by one."""
+        """Hand over at most MAX_RECORD bytes, after `room`; without it the medium's buffer grows by one."""
 
     @abstractmethod
     async def receive(self, limit: int) -> bytes:

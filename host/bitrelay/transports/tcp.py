@@ -2,11 +2,15 @@
 
 import asyncio
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import DeviceLost, LimitReached, MessageFault, MessageRefused
+from ..identity.local import LocalIdentity
 from .address import Address, HostAddress, Tcp
+from .gate import Gate
 from .pipe import CLOSE_S, Arrivals, Medium, Pipe
+from .secure_transport import Limits, SecureTransport
 from .sockets import bound, listening_error, opening_error
 
 HEADER: Final = struct.Struct(">I")
@@ -120,3 +124,18 @@ class TcpMedium(Medium):
         for server in self._servers:
             server.close()
         self._servers = []
+
+
+class TcpTransport(SecureTransport):
+    """Peers over TCP: reliable and ordered."""
+
+    accepts = (Tcp,)
+
+    def __init__(
+        self,
+        own: Callable[[], LocalIdentity],
+        *,
+        gate: Gate | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(TcpMedium(), own, gate=gate, limits=limits)
