@@ -24,4 +24,8 @@ def transport_for(
         from .tcp import TcpTransport
 
         return TcpTransport(own, gate=gate, limits=limits)
+    if isinstance(address, WebSocket):
+        from .websocket import WebSocketTransport
+
+        return WebSocketTransport(own, gate=gate, limits=limits)
     raise WrongAddress(f"{address} is not an address of the internet")
