@@ -302,6 +302,8 @@ class HandshakeFault(StrEnum):
     WRONG_PEER = "the peer is not the one it says it is"
     TOO_MANY = "there were too many handshakes"
     NO_ANSWER = "the peer did not answer in time"
+    NO_HELLO = "the peer did not begin with its hello"
+    HUNG_UP = "the peer hung up"
 
 
 class HandshakeFailed(PeerError):

@@ -1,0 +1,77 @@
+"""Two ends of a connection over each medium, with identities that cost nothing to speak of."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import TypeVar
+
+from bitrelay.identity.handshake_limit import HandshakeRate
+from bitrelay.identity.local import LocalIdentity
+from bitrelay.transports.address import Address
+from bitrelay.transports.gate import Gate
+from bitrelay.transports.open import transport_for
+from bitrelay.transports.address import parse
+from bitrelay.transports.secure_transport import Limits, SecureTransport
+from bitrelay.transports.transport import Connected, DataReceived, Disconnected, Event
+from tests.identity.mined import BITS, local_identity
+
+SCHEMES = ("tcp", "udp", "ws", "quic")
+DEADLINE_S = 30.0
+"""For what must happen; nothing is expected to take so long."""
+
+T = TypeVar("T", bound=Event)
+
+LIMITS = Limits(base=BITS, handshakes=HandshakeRate(100_000, 100_000, 4096))
+
+
+@lru_cache(maxsize=None)
+def identity(number: int) -> LocalIdentity:
+    return local_identity(number, int(time.time()))
+
+
+def peer_id(number: int) -> bytes:
+    return identity(number).keys.peer_id
+
+
+def anywhere(scheme: str) -> Address:
+    """An address to listen at: loopback, any port."""
+    return parse(f"{scheme}://127.0.0.1:0")
+
+
+def make(scheme: str, number: int, *, gate: Gate | None = None, limits: Limits = LIMITS) -> SecureTransport:
+    return transport_for(anywhere(scheme), lambda: identity(number), gate=gate, limits=limits)
+
+
+@asynccontextmanager
+async def ends(scheme: str, *numbers: int, limits: Limits = LIMITS) -> AsyncIterator[list[SecureTransport]]:
+    """Transports that are closed afterwards; then nothing of them is left."""
+    before = asyncio.all_tasks()
+    made = [make(scheme, number, limits=limits) for number in numbers]
+    try:
+        yield made
+    finally:
+        for transport in made:
+            await transport.close()
+        left = [task for task in asyncio.all_tasks() - before if not task.done()]
+        assert not left, left
+
+
+async def until(transport: SecureTransport, kind: type[T], matches: Callable[[T], bool] = lambda event: True) -> T:
+    """The next event of this kind; others are let pass."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            event = await transport.next_event()
+            if isinstance(event, kind) and matches(event):
+                return event
+
+
+async def connected(server: SecureTransport, client: SecureTransport, scheme: str) -> tuple[bytes, bytes]:
+    """Connect, and read both Connected; the PeerIds of server and client as the other one sees them."""
+    address = await server.listen(anywhere(scheme))
+    seen = await client.connect(address, timeout=DEADLINE_S)
+    told = await until(client, Connected)
+    assert told.peer_id == seen
+    return seen, (await until(server, Connected)).peer_id
