@@ -1,10 +1,13 @@
 """What is found out of a path, and the kind of translation it shows."""
 
 import pytest
+from aioice import stun
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitrelay.nat.kind import Findings, NatKind, can_punch, nat_kind
 from bitrelay.nat.stun_client import find_out
-from bitrelay.nat.stun_server import StunServer
+from bitrelay.nat.stun_server import StunServer, answer_to
 from bitrelay.transports.address import Udp
 
 HERE = Udp("192.168.1.2", 4000)
@@ -71,3 +74,17 @@ async def test_no_answer_is_an_answer() -> None:
     silent = await StunServer.open(Udp("127.0.0.1", 0))
     silent.close()
     assert nat_kind(await find_out([silent.address], timeout=0.3)) is NatKind.BLOCKED
+
+
+@given(st.binary(max_size=600) | st.binary(max_size=60).map(lambda rest: b"\0\1\0\x08\x21\x12\xa4\x42" + rest))
+def test_no_datagram_harms_a_stun_server_or_is_answered_at_length(datagram: bytes) -> None:
+    answer = answer_to(datagram, ("192.0.2.1", 9), ("192.0.2.2", 10))
+    assert answer is None or len(answer.datagram) <= 3 * len(datagram)
+
+
+def test_a_bare_question_is_answered() -> None:
+    question = bytes(stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST))
+    for source, other in ((("192.0.2.1", 9), ("192.0.2.2", 10)), (("2001:db8::1", 9), ("2001:db8::2", 10))):
+        answer = answer_to(question, source, other)
+        assert answer is not None
+        assert stun.parse_message(answer.datagram).attributes["XOR-MAPPED-ADDRESS"] == source

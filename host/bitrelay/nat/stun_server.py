@@ -6,6 +6,7 @@ are behind. It keeps nothing, and an answer is never longer than three times its
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from typing import Final, Self
 
 from aioice import stun
@@ -16,8 +17,50 @@ from ..transports.address import Udp
 _SHORTEST: Final = 20
 _LONGEST: Final = 548
 _GROWTH: Final = 3
+_COOKIE: Final = bytes.fromhex("2112a442")
 
 _Socket = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """change: the bits of CHANGE-REQUEST, 4 to send it from the other address, 2 from the other port."""
+
+    datagram: bytes
+    change: int
+
+
+def is_stun(data: bytes) -> bool:
+    """Whether a datagram looks like one of STUN's, for sockets that have other traffic as well (RFC 7983)."""
+    return len(data) >= _SHORTEST and data[0] < 4 and data[4:8] == _COOKIE
+
+
+def answer_to(data: bytes, source: _Socket, other: _Socket | None = None) -> Answer | None:
+    """The answer to a binding request, None for anything else. source: who asked; other: the second address and port,
+    if there are such. Raises for no bytes whatever."""
+    if len(data) > _LONGEST or not is_stun(data):
+        return None
+    try:
+        question = stun.parse_message(data)
+    except Exception:
+        # aioice's parser raises more than it says for some bytes.
+        return None
+    if (question.message_class, question.message_method) != (stun.Class.REQUEST, stun.Method.BINDING):
+        return None
+    change = question.attributes.get("CHANGE-REQUEST", 0)
+    if change and other is None:
+        return None
+    answer = stun.Message(
+        message_method=stun.Method.BINDING,
+        message_class=stun.Class.RESPONSE,
+        transaction_id=question.transaction_id,
+    )
+    answer.attributes["XOR-MAPPED-ADDRESS"] = source
+    if other is not None and ":" not in source[0]:
+        # With two IPv6 addresses the answer to a bare question would be more than three times as long.
+        answer.attributes["OTHER-ADDRESS"] = other
+    datagram = bytes(answer)
+    return Answer(datagram, change) if len(datagram) <= _GROWTH * len(data) else None
 
 
 class StunServer:
@@ -75,37 +118,15 @@ class StunServer:
 
     def hear(self, number: tuple[int, int], data: bytes, source: _Socket) -> None:
         """Answer a datagram that came to one of the sockets."""
-        answer = self._answer(number, data, source)
-        if answer is None or len(answer[1]) > _GROWTH * len(data):
+        other = self._place((number[0] ^ 1, number[1] ^ 1)) if len(self._sockets) > 1 else None
+        answer = answer_to(data, source, other)
+        if answer is None:
             self.refused += 1
             return
         self.answered += 1
-        self._sockets[answer[0]].sendto(answer[1], source)
-
-    def _answer(self, number: tuple[int, int], data: bytes, source: _Socket) -> tuple[tuple[int, int], bytes] | None:
-        if not _SHORTEST <= len(data) <= _LONGEST:
-            return None
-        try:
-            question = stun.parse_message(data)
-        except Exception:
-            # aioice's parser raises more than it says for some bytes.
-            return None
-        if (question.message_class, question.message_method) != (stun.Class.REQUEST, stun.Method.BINDING):
-            return None
-        change = question.attributes.get("CHANGE-REQUEST", 0)
-        sender = number[0] ^ (change >> 2 & 1), number[1] ^ (change >> 1 & 1)
-        if sender not in self._sockets:
-            return None
-        answer = stun.Message(
-            message_method=stun.Method.BINDING,
-            message_class=stun.Class.RESPONSE,
-            transaction_id=question.transaction_id,
-        )
-        answer.attributes["XOR-MAPPED-ADDRESS"] = source
-        if len(self._sockets) > 1 and ":" not in source[0]:
-            # With two IPv6 addresses the answer to a bare question would be more than three times as long.
-            answer.attributes["OTHER-ADDRESS"] = self._place((number[0] ^ 1, number[1] ^ 1))
-        return sender, bytes(answer)
+        change = answer.change
+        sender = (number[0] ^ (change >> 2 & 1), number[1] ^ (change >> 1 & 1))
+        self._sockets[sender].sendto(answer.datagram, source)
 
 
 class _Ear(asyncio.DatagramProtocol):
