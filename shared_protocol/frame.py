@@ -46,6 +46,7 @@ TYPE_ANNOUNCE_V2 = const(0x2C)
 # Ours: 0xB0 to 0xBF. Phones forward them like all types they do not know.
 TYPE_HELLO = const(0xB0)
 TYPE_IDENTITY = const(0xB1)
+TYPE_DATAGRAM = const(0xB2)
 
 # The larger of the two apps' limits (Android's), for the payload section and for the size it inflates to.
 MAX_PAYLOAD = const(10485760)

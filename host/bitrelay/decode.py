@@ -52,6 +52,7 @@ TYPE_NAMES = {
     0x2C: "announce 2",
     0xB0: "hello",  # version 2: a beacon, see type_name
     0xB1: "identity record",
+    0xB2: "datagram",
 }
 """What people call the types of frames."""
 

@@ -92,15 +92,15 @@ class TwoRouters:
             "ip link set lo up\nip link add bridge type bridge\nip link set bridge up\n"
             f"ip address add {PUBLIC}/24 dev bridge\nip address add {PUBLIC_2}/24 dev bridge"
         )
-        self.anna = self._host(self._kinds[0], "203.0.113.10", "192.168.1")
-        self.bela = self._host(self._kinds[1], "203.0.113.20", "10.1.1")
+        self.anna_router, self.anna = self._host(self._kinds[0], "203.0.113.10", "192.168.1")
+        self.bela_router, self.bela = self._host(self._kinds[1], "203.0.113.20", "10.1.1")
 
     def _namespace(self) -> Namespace:
         namespace = Namespace()
         self._exit.callback(namespace.close)
         return namespace
 
-    def _host(self, kind: str, outside: str, network: str) -> Namespace:
+    def _host(self, kind: str, outside: str, network: str) -> tuple[Namespace, Namespace]:
         router, host = self._namespace(), self._namespace()
         port = f"to{outside.rpartition('.')[2]}"
         self.public.run(
@@ -124,4 +124,4 @@ class TwoRouters:
             f"ip link set lo up\nip address add {network}.2/24 dev eth\nip link set eth up\n"
             f"ip route add default via {network}.1"
         )
-        return host
+        return router, host
