@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..errors import WrongAddress
 from ..identity.local import LocalIdentity
-from .address import Address, Quic, Tcp, Udp, WebSocket
+from .address import Address, Tcp, Udp, WebSocket
 from .gate import Gate
 from .secure_transport import Limits, SecureTransport
 
@@ -28,4 +28,8 @@ def transport_for(
         from .websocket import WebSocketTransport
 
         return WebSocketTransport(own, gate=gate, limits=limits)
+    if isinstance(address, Udp):
+        from .udp import UdpTransport
+
+        return UdpTransport(own, gate=gate, limits=limits)
     raise WrongAddress(f"{address} is not an address of the internet")

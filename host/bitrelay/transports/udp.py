@@ -1,0 +1,128 @@
+"""Messages over UDP, acknowledged and in order, and beside them sealed datagrams that may be lost (row TRN-03).
+
+A connection belongs to the two addresses it began with.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+from ..errors import BadData, Unreachable
+from ..identity.local import LocalIdentity
+from .address import Address, HostAddress, Udp
+from .arq import ArqSettings
+from .channel import DATAGRAM_OVERHEAD
+from .gate import Gate
+from .pipe import Arrivals, Medium, Pipe
+from .secure_transport import Limits, SecureTransport
+from .sockets import bound, listening_error, resolve
+from .udp_connections import UdpConnections, UdpPipe
+from .udp_endpoint import UdpEndpoint, open_socket
+from .udp_wire import CONNECT, ID_SIZE, MAX_BODY, header, opening
+
+_FIRST_RETRY_S = 0.25
+_LAST_RETRY_S = 4.0
+
+
+class UdpMedium(Medium):
+    """Pipes over UDP. One socket for each address listened at, and one of each family to dial from.
+
+    From a socket that listens at all addresses it is dialled, too, so that a way in that was made for it can be used.
+    """
+
+    def __init__(self, settings: ArqSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or ArqSettings()
+        self._sockets: list[tuple[UdpEndpoint, UdpConnections]] = []
+        # By family.
+        self._diallers: dict[int, UdpConnections] = {}
+
+    async def listen(self, address: Address, arrivals: Arrivals) -> Address:
+        assert isinstance(address, HostAddress)
+        family, place = (await resolve(address, passive=True))[0]
+        try:
+            sock = open_socket(family, place)
+        except OSError as error:
+            raise listening_error(address, error) from None
+        endpoint, connections = self._serve(sock, arrivals)
+        if place[0] in ("0.0.0.0", "::"):
+            self._diallers[family] = connections
+        return bound(address, endpoint.place)
+
+    async def open(self, address: Address) -> Pipe:
+        assert isinstance(address, HostAddress)
+        family, place = (await resolve(address))[0]
+        if family not in self._diallers:
+            try:
+                sock = open_socket(family, None)
+            except OSError as error:
+                raise Unreachable(f"nobody was reached: {error.strerror}", device=str(address)) from None
+            _, self._diallers[family] = self._serve(sock, None)
+        connections = self._diallers[family]
+        connection = os.urandom(ID_SIZE)
+        pipe = UdpPipe(address, connections, place, connection, self.settings)
+        pipe.opened = asyncio.get_running_loop().create_future()
+        connections.pipes[(place, connection)] = pipe
+        try:
+            await self._dial(pipe, connections, pipe.opened)
+        except BaseException:
+            pipe.abort()
+            raise
+        return pipe
+
+    async def close(self) -> None:
+        for endpoint, connections in self._sockets:
+            for pipe in tuple(connections.pipes.values()):
+                pipe.abort()
+            endpoint.close()
+        self._sockets = []
+        self._diallers = {}
+
+    def _serve(self, sock: socket.socket, arrivals: Arrivals | None) -> tuple[UdpEndpoint, UdpConnections]:
+        connections = UdpConnections(self.settings, self.dropped, arrivals)
+        endpoint = UdpEndpoint(sock, connections, self.dropped)
+        connections.send = endpoint.send
+        self._sockets.append((endpoint, connections))
+        return endpoint, connections
+
+    async def _dial(self, pipe: UdpPipe, connections: UdpConnections, opened: "asyncio.Future[None]") -> None:
+        # Until the caller's deadline.
+        wait = _FIRST_RETRY_S
+        while not opened.done():
+            if pipe.cookie is None:
+                connections.send(opening(pipe.connection), pipe.place)
+            else:
+                connections.send(header(CONNECT, pipe.connection) + pipe.cookie, pipe.place)
+            await asyncio.wait((opened,), timeout=wait)
+            wait = min(wait * 2, _LAST_RETRY_S)
+        opened.result()
+
+
+class UdpTransport(SecureTransport):
+    """Peers over UDP. What `send` sends is acknowledged and in order; `send_unreliable` sends and forgets."""
+
+    accepts = (Udp,)
+
+    max_unreliable = MAX_BODY - DATAGRAM_OVERHEAD
+    """Bytes of what send_unreliable takes."""
+
+    def __init__(
+        self,
+        own: Callable[[], LocalIdentity],
+        *,
+        gate: Gate | None = None,
+        limits: Limits | None = None,
+        settings: ArqSettings | None = None,
+    ) -> None:
+        super().__init__(UdpMedium(settings), own, gate=gate, limits=limits)
+
+    def send_unreliable(self, peer: bytes, data: bytes) -> None:
+        """Send one sealed datagram; it comes once, some time, or never, and is a DataReceived like others.
+
+        Raises NotConnected, BadData for one that is too long, NoSession after 2**32 of them on one connection.
+        """
+        link = self._link(peer)
+        if len(data) > self.max_unreliable:
+            raise BadData(f"a datagram has at most {self.max_unreliable} bytes, not {len(data)}")
+        link.send_datagram(data)
