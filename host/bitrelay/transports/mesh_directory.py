@@ -31,8 +31,9 @@ class MeshDirectory:
         self._peer_id = peer_id
         self._base = base
         self._on_air_ids: OrderedDict[bytes, bytes] = OrderedDict()
+        # By on-air id, of the last one who said it was his: anybody may say that.
         self._peer_ids: dict[bytes, bytes] = {}
-        self._records: OrderedDict[bytes, bytes] = OrderedDict()
+        self._records: dict[bytes, bytes] = {}
         self._budget = TokenBucket(VERIFIED_PER_MIN)
         self._introduced_at: float | None = None
 
@@ -53,7 +54,6 @@ class MeshDirectory:
         sender: the packet's, 8 bytes. now: seconds that do not go back.
         """
         if self._records.get(sender) == payload:
-            self._records.move_to_end(sender)
             self._on_air_ids.move_to_end(self._peer_ids[sender])
             return False
         if not self._budget.has_token(now):
@@ -86,6 +86,6 @@ class MeshDirectory:
 
     def _forget(self, peer: bytes) -> None:
         sender = self._on_air_ids.pop(peer, None)
-        if sender is not None:
+        if sender is not None and self._peer_ids.get(sender) == peer:
             del self._peer_ids[sender]
             del self._records[sender]

@@ -313,7 +313,7 @@ class SecureTransport(Transport):
             earlier.end(Ended.REPLACED)
         link = Link(
             channel,
-            channel.pipe.remote,
+            self._reached_at(channel),
             admission,
             self._events,
             self.statistics,
@@ -332,6 +332,9 @@ class SecureTransport(Transport):
             _tell_fault(task)
 
         life.add_done_callback(gone)
+
+    def _reached_at(self, channel: Channel) -> Address:
+        return channel.pipe.remote
 
     def _unregister(self, link: Link) -> None:
         if self._links.get(link.peer_id) is link:

@@ -3,8 +3,6 @@
 A connection belongs to the two addresses it began with.
 """
 
-import asyncio
-import os
 import socket
 from collections.abc import Callable
 
@@ -17,12 +15,9 @@ from .gate import Gate
 from .pipe import Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
 from .sockets import bound, listening_error, resolve
-from .udp_connections import UdpConnections, UdpPipe
+from .udp_connections import UdpConnections
 from .udp_endpoint import UdpEndpoint, open_socket
-from .udp_wire import CONNECT, ID_SIZE, MAX_BODY, header, opening
-
-_FIRST_RETRY_S = 0.25
-_LAST_RETRY_S = 4.0
+from .udp_wire import MAX_BODY
 
 
 class UdpMedium(Medium):
@@ -59,17 +54,7 @@ class UdpMedium(Medium):
             except OSError as error:
                 raise Unreachable(f"nobody was reached: {error.strerror}", device=str(address)) from None
             _, self._diallers[family] = self._serve(sock, None)
-        connections = self._diallers[family]
-        connection = os.urandom(ID_SIZE)
-        pipe = UdpPipe(address, connections, place, connection, self.settings)
-        pipe.opened = asyncio.get_running_loop().create_future()
-        connections.pipes[(place, connection)] = pipe
-        try:
-            await self._dial(pipe, connections, pipe.opened)
-        except BaseException:
-            pipe.abort()
-            raise
-        return pipe
+        return await self._diallers[family].open(address, place)
 
     async def close(self) -> None:
         for endpoint, connections in self._sockets:
@@ -85,18 +70,6 @@ class UdpMedium(Medium):
         connections.send = endpoint.send
         self._sockets.append((endpoint, connections))
         return endpoint, connections
-
-    async def _dial(self, pipe: UdpPipe, connections: UdpConnections, opened: "asyncio.Future[None]") -> None:
-        # Until the caller's deadline.
-        wait = _FIRST_RETRY_S
-        while not opened.done():
-            if pipe.cookie is None:
-                connections.send(opening(pipe.connection), pipe.place)
-            else:
-                connections.send(header(CONNECT, pipe.connection) + pipe.cookie, pipe.place)
-            await asyncio.wait((opened,), timeout=wait)
-            wait = min(wait * 2, _LAST_RETRY_S)
-        opened.result()
 
 
 class UdpTransport(SecureTransport):

@@ -1,6 +1,7 @@
 """The pipes of one UDP socket, by address and connection id (what goes over it is in `udp_wire`)."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from .udp_wire import (
     COOKIE_SIZE,
     DATAGRAM,
     HEADER_SIZE,
+    ID_SIZE,
     MAX_BODY,
     OPEN,
     RESET,
@@ -22,6 +24,7 @@ from .udp_wire import (
     Cookies,
     Place,
     header,
+    opening,
 )
 
 
@@ -152,19 +155,51 @@ class UdpConnections:
     """
 
     def __init__(
-        self, settings: ArqSettings, dropped: Counter[str], arrivals: Arrivals | None, most: int = 4096
+        self,
+        settings: ArqSettings,
+        dropped: Counter[str],
+        arrivals: Arrivals | None,
+        most: int = 4096,
+        *,
+        address_of: Callable[[Place], Address] = lambda place: Udp(place[0], place[1]),
+        cookies: Cookies | None = None,
     ) -> None:
-        """arrivals: who takes what is dialled to it; None where nothing is."""
+        """arrivals: who takes what is dialled to it; None where nothing is. address_of: who is at a place."""
         self.pipes: dict[tuple[Place, bytes], UdpPipe] = {}
         self.dropped = dropped
         self.send: Callable[[bytes, Place], None] = _nowhere
         """Set to the socket's."""
         self._settings = settings
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._most = most
-        self._cookies = Cookies()
+        self._address_of = address_of
+        self._cookies = cookies or Cookies()
         self._to_pump: dict[UdpPipe, None] = {}
         self._loop = asyncio.get_running_loop()
+
+    async def open(self, address: Address, place: Place) -> UdpPipe:
+        """Dial, until the caller's deadline. Raises Unreachable."""
+        connection = os.urandom(ID_SIZE)
+        pipe = UdpPipe(address, self, place, connection, self._settings)
+        pipe.opened = self._loop.create_future()
+        self.pipes[(place, connection)] = pipe
+        try:
+            await self._dial(pipe, pipe.opened)
+        except BaseException:
+            pipe.abort()
+            raise
+        return pipe
+
+    async def _dial(self, pipe: UdpPipe, opened: "asyncio.Future[None]") -> None:
+        wait = self._settings.initial_timeout_s / 4
+        while not opened.done():
+            if pipe.cookie is None:
+                self.send(opening(pipe.connection), pipe.place)
+            else:
+                self.send(header(CONNECT, pipe.connection) + pipe.cookie, pipe.place)
+            await asyncio.wait((opened,), timeout=wait)
+            wait = min(wait * 2, 4 * self._settings.initial_timeout_s)
+        opened.result()
 
     def forget(self, pipe: UdpPipe) -> None:
         self.pipes.pop((pipe.place, pipe.connection), None)
@@ -198,10 +233,10 @@ class UdpConnections:
             self._on_cookie(pipe, data[HEADER_SIZE:])
         elif kind == ACCEPT and pipe is not None:
             self._accepted(pipe)
-        elif kind == OPEN and self._arrivals is not None and len(data) >= HEADER_SIZE + COOKIE_SIZE:
+        elif kind == OPEN and self.arrivals is not None and len(data) >= HEADER_SIZE + COOKIE_SIZE:
             cookie = self._cookies.make(place, connection, self._loop.time())
             self.send(header(COOKIE, connection) + cookie, place)
-        elif kind == CONNECT and self._arrivals is not None and len(data) == HEADER_SIZE + COOKIE_SIZE:
+        elif kind == CONNECT and self.arrivals is not None and len(data) == HEADER_SIZE + COOKIE_SIZE:
             self._on_connect(place, connection, data[HEADER_SIZE:], pipe)
         else:
             self.dropped["malformed"] += 1
@@ -227,7 +262,7 @@ class UdpConnections:
         pipe.vanish()
 
     def _on_connect(self, place: Place, connection: bytes, cookie: bytes, pipe: UdpPipe | None) -> None:
-        assert self._arrivals is not None
+        assert self.arrivals is not None
         if not self._cookies.holds(cookie, place, connection, self._loop.time()):
             self.dropped["wrong cookie"] += 1
             return
@@ -235,15 +270,15 @@ class UdpConnections:
             if len(self.pipes) >= self._most:
                 self.dropped["full"] += 1
                 return
-            remote = Udp(place[0], place[1])
+            remote = self._address_of(place)
             try:
-                admission = self._arrivals.admit(remote)
+                admission = self.arrivals.admit(remote)
             except LimitReached:
                 self.dropped["refused"] += 1
                 return
             pipe = UdpPipe(remote, self, place, connection, self._settings, admission)
             self.pipes[(place, connection)] = pipe
-            self._arrivals.arrived(pipe, admission)
+            self.arrivals.arrived(pipe, admission)
         elif pipe.admission is None:
             # One of ours that the far end pretends to have dialled.
             self.dropped["malformed"] += 1

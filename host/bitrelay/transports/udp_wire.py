@@ -17,6 +17,7 @@ import hmac
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 OPEN: Final = 0x11
@@ -51,8 +52,10 @@ def opening(connection: bytes) -> bytes:
 class Cookies:
     """Makes and checks cookies. Keeps a secret and nothing else."""
 
-    def __init__(self, secret: bytes | None = None) -> None:
+    def __init__(self, secret: bytes | None = None, pack: Callable[[Place], bytes] | None = None) -> None:
+        """pack: a place as bytes, where places are other than IP addresses and ports."""
         self._secret = secret or os.urandom(32)
+        self._pack = pack or _packed
 
     def make(self, place: Place, connection: bytes, now: float) -> bytes:
         """now: seconds of a clock that does not go back."""
@@ -66,7 +69,11 @@ class Cookies:
         )
 
     def _cookie(self, place: Place, connection: bytes, epoch: int) -> bytes:
-        host = place[0].partition("%")[0]
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        said = socket.inet_pton(family, host) + struct.pack(">HQ", place[1], epoch) + connection
+        said = self._pack(place) + struct.pack(">Q", epoch) + connection
         return hmac.digest(self._secret, hashlib.sha256(said).digest(), "sha256")[:COOKIE_SIZE]
+
+
+def _packed(place: Place) -> bytes:
+    host = place[0].partition("%")[0]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host) + struct.pack(">H", place[1])
