@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..errors import WrongAddress
 from ..identity.local import LocalIdentity
-from .address import Address, Tcp, Udp, WebSocket
+from .address import Address, Quic, Tcp, Udp, WebSocket
 from .gate import Gate
 from .secure_transport import Limits, SecureTransport
 
@@ -32,4 +32,8 @@ def transport_for(
         from .udp import UdpTransport
 
         return UdpTransport(own, gate=gate, limits=limits)
+    if isinstance(address, Quic):
+        from .quic import QuicTransport
+
+        return QuicTransport(own, gate=gate, limits=limits)
     raise WrongAddress(f"{address} is not an address of the internet")
