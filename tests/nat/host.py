@@ -1,125 +1,109 @@
-"""One of the programs of test_punching.py, in its namespace: `node`, or `host NAME PEER ROUNDS`.
+"""One of the programs of test_punching.py, in its namespace: `node`, or `host NUMBER PEER ROUNDS`.
 
-The connection to the node is plain TCP: who a peer is and what is sealed on it is not what is shown here.
+The hosts are connected to the node over TCP, and over that exchange what it takes to open a direct path.
 """
 
 import asyncio
-import hashlib
 import json
 import sys
 import time
 
 from namespaces import PUBLIC, PUBLIC_2
 
-from bitrelay.errors import BitrelayError, NotConnected
+from bitrelay.errors import BitrelayError
+from bitrelay.identity.local import LocalIdentity
 from bitrelay.nat.kind import nat_kind
 from bitrelay.nat.punch import PunchedPath
-from bitrelay.nat.rendezvous import Rendezvous, RendezvousNode
+from bitrelay.nat.punch_transport import PunchTransport
+from bitrelay.nat.rendezvous import RendezvousNode
 from bitrelay.nat.stun_client import find_out
 from bitrelay.nat.stun_server import StunServer
-from bitrelay.transports.address import Udp
+from bitrelay.transports.address import Tcp, Udp, Via
+from bitrelay.transports.secure_transport import Limits
+from bitrelay.transports.tcp import TcpTransport
+from bitrelay.transports.transport import DataReceived, Disconnected
+from tests.identity.mined import BITS, local_identity
 
 STUN = Udp(PUBLIC, 3478)
-PORT = 8765
+NODE = Tcp(PUBLIC, 8765)
+LIMITS = Limits(base=BITS)
 DEADLINE_S = 25
+PUNCH_S = 5
 
 
-def id_of(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+def identity(number: int) -> LocalIdentity:
+    return local_identity(number, int(time.time()))
 
 
-async def read(reader: asyncio.StreamReader) -> bytes:
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-
-
-def write(writer: asyncio.StreamWriter, message: bytes) -> None:
-    writer.write(len(message).to_bytes(2, "big") + message)
+def tell(**values: object) -> None:
+    print(json.dumps(values), flush=True)
 
 
 async def node() -> None:
-    peers: dict[bytes, asyncio.StreamWriter] = {}
-
-    async def send(peer: bytes, message: bytes) -> None:
-        if peer not in peers:
-            raise NotConnected("gone", device=peer.hex())
-        write(peers[peer], message)
-
-    rendezvous = RendezvousNode(send, peers.__contains__, time.monotonic)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = await read(reader)
-        peers[peer] = writer
-        print(json.dumps({"came": peer.hex()}), flush=True)
-        try:
-            while True:
-                await rendezvous.hear(peer, await read(reader))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            peers.pop(peer, None)
-            writer.close()
-
+    own = identity(0)
+    transport = TcpTransport(lambda: own, limits=LIMITS)
+    rendezvous = RendezvousNode(transport.send, transport.is_connected, time.monotonic)
     stun = await StunServer.open(STUN, Udp(PUBLIC_2, 3479))
-    server = await asyncio.start_server(serve, PUBLIC, PORT)
-    print(json.dumps({"up": True}), flush=True)
-    async with server:
-        try:
-            await server.serve_forever()
-        finally:
-            stun.close()
+    try:
+        await transport.listen(NODE)
+        tell(up=True)
+        while True:
+            event = await transport.next_event()
+            if isinstance(event, DataReceived):
+                await rendezvous.hear(event.peer_id, event.data)
+    finally:
+        stun.close()
+        await transport.close()
 
 
-async def host(name: str, peer: str, rounds: int) -> None:
-    """The one without rounds waits; the other one punches and has so many datagrams come back."""
-    found = await find_out([STUN], timeout=0.6)
-    reader, writer = await asyncio.open_connection(PUBLIC, PORT)
-    write(writer, id_of(name))
-    done = asyncio.Event()
-
-    async def send(_node: bytes, message: bytes) -> None:
-        write(writer, message)
-
-    async def echo(_peer: bytes, path: PunchedPath) -> None:
-        try:
-            while (datagram := await path.receive()) != b"done":
-                await path.send(datagram)
-        finally:
-            await path.close()
-            done.set()
-
-    rendezvous = Rendezvous(send, lambda starts: PunchedPath(starts, STUN), on_path=echo)
+async def host(number: int, peer: int, rounds: int) -> None:
+    """The one without rounds waits; the other one punches and has so many messages come back."""
+    own, other, helper = identity(number), identity(peer).keys.peer_id, identity(0).keys.peer_id
+    kind = nat_kind(await find_out([STUN], timeout=0.6))
+    to_node = TcpTransport(lambda: own, limits=LIMITS)
+    direct = PunchTransport(to_node.send, lambda starts: PunchedPath(starts, STUN), lambda: own, limits=LIMITS)
 
     async def listen() -> None:
         while True:
-            await rendezvous.hear(b"", await read(reader))
+            event = await to_node.next_event()
+            if isinstance(event, DataReceived):
+                await direct.hear(event.peer_id, event.data)
 
     listening = asyncio.create_task(listen())
-    told: dict[str, object] = {"kind": nat_kind(found).name}
-    print(json.dumps({"here": True}), flush=True)
+    told: dict[str, object] = {"kind": kind.name}
     try:
         async with asyncio.timeout(DEADLINE_S):
+            await direct.listen(Via(own.keys.peer_id, helper))
+            await to_node.connect(NODE, expected=helper)
+            tell(here=True)
             if rounds:
-                told["echoed"] = await punch(rendezvous, peer, rounds)
+                await direct.connect(Via(other, helper), expected=other, timeout=PUNCH_S)
+                told["echoed"] = await echoes(direct, other, rounds)
             else:
-                await done.wait()
+                await echo(direct)
     except BitrelayError as error:
         told["error"] = type(error).__name__
     finally:
         listening.cancel()
-        await rendezvous.close()
-        writer.close()
-    print(json.dumps(told), flush=True)
+        await direct.close()
+        await to_node.close()
+    tell(**told)
 
 
-async def punch(rendezvous: Rendezvous, peer: str, rounds: int) -> int:
-    path = await rendezvous.punch(b"", id_of(peer), timeout=5)
+async def echo(direct: PunchTransport) -> None:
+    while not isinstance(event := await direct.next_event(), Disconnected):
+        if isinstance(event, DataReceived):
+            await direct.send(event.peer_id, event.data)
+
+
+async def echoes(direct: PunchTransport, peer: bytes, rounds: int) -> int:
     echoed = 0
-    try:
-        for number in range(rounds):
-            datagram = number.to_bytes(4, "big") * 100
-            await path.send(datagram)
-            echoed += await path.receive() == datagram
-        await path.send(b"done")
-    finally:
-        await path.close()
+    for number in range(rounds):
+        message = number.to_bytes(4, "big") * 1000
+        await direct.send(peer, message)
+        while not isinstance(event := await direct.next_event(), DataReceived):
+            pass
+        echoed += event == DataReceived(peer, message)
     return echoed
 
 
@@ -127,4 +111,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "node":
         asyncio.run(node())
     else:
-        asyncio.run(host(sys.argv[2], sys.argv[3], int(sys.argv[4])))
+        asyncio.run(host(*map(int, sys.argv[2:])))

@@ -1,6 +1,7 @@
 """Two hosts behind two routers that translate addresses reach one another, in network namespaces made for it."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -20,7 +21,13 @@ pytestmark = pytest.mark.skipif(_WHY_NOT is not None, reason=f"{_WHY_NOT}")
 class Program:
     def __init__(self, namespace: Namespace, *words: str) -> None:
         command = namespace.command([sys.executable, HOST, *words])
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
 
     def line(self) -> dict[str, Any]:
         assert self.process.stdout is not None and self.process.stderr is not None
@@ -46,9 +53,9 @@ def meet(anna_behind: str, bela_behind: str) -> tuple[dict[str, Any], dict[str, 
 
         node = start(net.public, "node")
         assert node.line() == {"up": True}
-        bela = start(net.bela, "host", "bela", "anna", "0")
-        assert node.line()["came"] and bela.line() == {"here": True}
-        anna = start(net.anna, "host", "anna", "bela", str(ROUNDS))
+        bela = start(net.bela, "host", "2", "1", "0")
+        assert bela.line() == {"here": True}
+        anna = start(net.anna, "host", "1", "2", str(ROUNDS))
         assert anna.line() == {"here": True}
         told = anna.line()
         return told, None if "error" in told else bela.line()

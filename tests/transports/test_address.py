@@ -13,6 +13,7 @@ from bitrelay.transports.address import (
     Serial,
     Tcp,
     Udp,
+    Via,
     WebSocket,
     parse,
 )
@@ -36,6 +37,7 @@ PEER = bytes(range(32))
         ("serial://COM3", Serial("COM3"), None),
         ("serial://rfc2217://localhost:4000", Serial("rfc2217://localhost:4000"), None),
         (f"mesh://{PEER.hex()}", Mesh(PEER), None),
+        (f"via://{PEER.hex()}@{bytes(32).hex()}", Via(PEER, bytes(32)), None),
     ],
 )
 def test_an_address_is_read_and_written(text: str, address: Address, canonical: str | None) -> None:
@@ -65,6 +67,8 @@ def test_an_address_is_read_and_written(text: str, address: Address, canonical: 
         "serial://",
         "mesh://00",
         "mesh://zz",
+        "via://00@00",
+        f"via://{PEER.hex()}",
         "tcp://" + "a" * 2000,
     ],
 )

@@ -2,10 +2,12 @@
 
     tcp://192.0.2.1:8765   tcp://[2001:db8::1]:8765   udp://relay.example:8766
     ws://192.0.2.1:8765/mesh   wss://relay.example/mesh   quic://[::1]:8766
-    ble://AA:BB:CC:DD:EE:FF   serial:///dev/ttyUSB0   mesh://<64 hex digits>
+    ble://AA:BB:CC:DD:EE:FF   serial:///dev/ttyUSB0
+    mesh://<PeerId, 64 hex digits>   via://<PeerId>@<PeerId>
 
 TCP, WebSocket and QUIC are reliable and ordered; UDP is fast and unordered; Bluetooth is short of range; a mesh address
-names a peer, however many hops away it is, and no place.
+names a peer, however many hops away it is, and no place. A via address names a peer that cannot be reached from
+outside, and a node that both are connected to and that helps to open a direct path.
 """
 
 import ipaddress
@@ -147,6 +149,23 @@ class Mesh(Address):
         return f"mesh://{self.peer.hex()}"
 
 
+@dataclass(frozen=True)
+class Via(Address):
+    """peer, node: 32 bytes each, PeerIds of whom is to be reached and of who helps."""
+
+    peer: bytes
+    node: bytes
+
+    scheme: ClassVar[str] = "via"
+
+    def __post_init__(self) -> None:
+        if len(self.peer) != PEER_ID_SIZE or len(self.node) != PEER_ID_SIZE:
+            raise WrongAddress(f"a PeerId has {PEER_ID_SIZE} bytes")
+
+    def __str__(self) -> str:
+        return f"via://{self.peer.hex()}@{self.node.hex()}"
+
+
 _WITH_HOST: dict[str, type[HostAddress]] = {kind.scheme: kind for kind in (Tcp, Udp, Quic)}
 
 
@@ -176,11 +195,18 @@ def parse(text: str) -> Address:
     if scheme == Serial.scheme:
         return Serial(unquote(rest))
     if scheme == Mesh.scheme:
-        try:
-            return Mesh(bytes.fromhex(rest))
-        except ValueError:
-            raise WrongAddress(f"{rest!r} is no PeerId") from None
+        return Mesh(_peer_id(rest))
+    if scheme == Via.scheme:
+        peer, _, node = rest.partition("@")
+        return Via(_peer_id(peer), _peer_id(node))
     raise WrongAddress(f"{scheme!r} is no kind of address")
+
+
+def _peer_id(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise WrongAddress(f"{text!r} is no PeerId") from None
 
 
 def _split(text: str) -> SplitResult:

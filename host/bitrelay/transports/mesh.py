@@ -8,7 +8,6 @@ and relays are trusted with nothing but to pass them on, which they may fail to 
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -25,6 +24,7 @@ from .channel import Channel
 from .gate import Gate
 from .link import Patience
 from .mesh_directory import INTRODUCE_EVERY_S, MeshDirectory
+from .outgoing import Outgoing
 from .pipe import Arrivals, Medium, Pipe
 from .relay_port import MAX_FRAME, RelayPort
 from .secure_transport import Limits, SecureTransport
@@ -42,14 +42,14 @@ SETTINGS: Final = ArqSettings(
 PATIENCE: Final = Patience(alive_s=60.0, idle_s=180.0, stalled_s=300.0)
 """The air is shared: a connection that has nothing to say says so once a minute."""
 
-_MOST_WAITING = 64
 _ASK_AGAIN_S = 3.0
 
 
 class MeshMedium(Medium):
     """Pipes through the mesh of one relay, whose port this medium has from now on and closes.
 
-    Datagrams that come faster than the relay sends wait, 64 at most; the next ones are dropped and sent again later.
+    Datagrams that come faster than the relay sends wait, as many as `outgoing` holds; others are dropped, and sent
+    again later by whoever counts them.
     """
 
     def __init__(
@@ -69,8 +69,7 @@ class MeshMedium(Medium):
         self._random = rng or random.Random()
         self._loop = asyncio.get_running_loop()
         self._header = Header()
-        self._outgoing: deque[bytes] = deque()
-        self._wake = asyncio.Event()
+        self._outgoing = Outgoing(port.send, self.dropped)
         self._news = asyncio.Event()
         self._connections = UdpConnections(
             settings,
@@ -82,7 +81,6 @@ class MeshMedium(Medium):
         self._connections.send = self._send
         self._tasks = [
             asyncio.create_task(self._read()),
-            asyncio.create_task(self._write()),
             asyncio.create_task(self._introduce()),
         ]
 
@@ -113,6 +111,7 @@ class MeshMedium(Medium):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._outgoing.close()
         await self._port.close()
 
     def _address_of(self, place: Place) -> Address:
@@ -121,33 +120,14 @@ class MeshMedium(Medium):
         return Mesh(self.directory.peer_id(on_air_id) or on_air_id.ljust(32, b"\0"))
 
     def _send(self, datagram: bytes, place: Place) -> None:
-        self._put(self._packet(TYPE_DATAGRAM, datagram, bytes.fromhex(place[0])))
+        self._outgoing.put(self._packet(TYPE_DATAGRAM, datagram, bytes.fromhex(place[0])))
 
     def _broadcast(self, kind: int, payload: bytes) -> None:
-        self._put(self._packet(kind, payload, None))
+        self._outgoing.put(self._packet(kind, payload, None))
 
     def _packet(self, kind: int, payload: bytes, recipient: bytes | None) -> bytes:
         now_ms = time.time_ns() // 1_000_000
         return encode(kind, MAX_TTL, now_ms, self._on_air_id, payload, recipient=recipient)
-
-    def _put(self, packet: bytes) -> None:
-        if len(self._outgoing) >= _MOST_WAITING:
-            self.dropped["relay too slow"] += 1
-            return
-        self._outgoing.append(packet)
-        self._wake.set()
-
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            while self._outgoing:
-                try:
-                    await self._port.send(self._outgoing[0])
-                except BitrelayError as error:
-                    # If the relay has gone, the reader finds that out.
-                    self.dropped[f"not sent: {type(error).__name__}"] += 1
-                self._outgoing.popleft()
-            self._wake.clear()
 
     async def _read(self) -> None:
         try:
