@@ -111,6 +111,8 @@ class _Receiver:
         self.unread += 1
         if not payload or len(self.part) > self.settings.max_message:
             self.broken = True
+            self.early.clear()
+            self.part.clear()
         elif flags & END:
             self.messages.append((bytes(self.part), self.part_segments))
             self.part.clear()
@@ -255,7 +257,7 @@ class Arq:
         self._ack_wanted = True
         if number < self._in.next or number in self._in.early:
             self.dropped["repeated"] += 1
-        elif number >= self._in.edge or self._in.ended:
+        elif number >= self._in.edge or self._in.ended or self._in.broken:
             self.dropped["no room"] += 1
         else:
             self._in.take(number, flags, payload)
