@@ -335,7 +335,7 @@ class Arq:
             if sent.transmission >= self._latest_arrived:
                 continue
             self._holes = True
-            if self._latest_arrived - sent.transmission >= _REORDERED or now - sent.sent_at >= patience:
+            if self._latest_arrived - sent.transmission >= _REORDERED or now >= sent.sent_at + patience:
                 self._lose(number, sent)
                 self.congestion.lost(sent.transmission, self._transmissions)
             elif self._look_at is None or sent.sent_at + patience < self._look_at:
@@ -347,7 +347,7 @@ class Arq:
         self._lost_numbers.append(number)
 
     def _keep_time(self, now: float, out: list[bytes]) -> None:
-        if (self._flight or self._probe_at is not None) and now - self._silent_since >= self.settings.give_up_s:
+        if (self._flight or self._probe_at is not None) and now >= self._silent_since + self.settings.give_up_s:
             self._lost = True
             return
         if self._look_at is not None and now >= self._look_at:
