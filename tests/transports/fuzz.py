@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bitrelay.identity.handshake_limit import HandshakeRate
 from bitrelay.transports.arq import Arq
 from bitrelay.transports.credit_stream import MessageStream
+from bitrelay.transports.link import Patience
 from bitrelay.transports.quic import QuicMedium
 from bitrelay.transports.secure_transport import SecureTransport
 from bitrelay.transports.tcp import TcpMedium
@@ -35,7 +36,13 @@ from tests.transports.proxies import wire
 MOST_GROWTH = 24 << 20
 """Bytes that the process may take more at the end than after its first tenth."""
 
-FUZZED = replace(LIMITS, handshakes=HandshakeRate(10**9, 10**9, 1024), max_handshakes=64, handshake_s=1.0)
+FUZZED = replace(
+    LIMITS,
+    handshakes=HandshakeRate(10**9, 10**9, 1024),
+    max_handshakes=64,
+    handshake_s=1.0,
+    patience=Patience(goodbye_s=0.05),
+)
 
 
 async def recorded(scheme: str) -> list[bytes]:
@@ -47,7 +54,10 @@ async def recorded(scheme: str) -> list[bytes]:
             said.append(data)
         return [data]
 
-    async with ends(scheme, 1, 2) as (server, client), wire(await server.listen(anywhere(scheme)), keep) as between:
+    async with (
+        ends(scheme, 1, 2, limits=FUZZED) as (server, client),
+        wire(await server.listen(anywhere(scheme)), keep) as between,
+    ):
         peer = await client.connect(between.address)
         for size in (1, 100, 5000):
             await client.send(peer, bytes(size))
