@@ -4,18 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import TypeVar
 
 from bitrelay.identity.handshake_limit import HandshakeRate
 from bitrelay.identity.local import LocalIdentity
-from bitrelay.transports.address import Address
+from bitrelay.transports.address import Address, parse
 from bitrelay.transports.gate import Gate
 from bitrelay.transports.open import transport_for
-from bitrelay.transports.address import parse
 from bitrelay.transports.secure_transport import Limits, SecureTransport
-from bitrelay.transports.transport import Connected, DataReceived, Disconnected, Event
+from bitrelay.transports.transport import Connected, Event
 from tests.identity.mined import BITS, local_identity
 
 SCHEMES = ("tcp", "udp", "ws", "quic")
@@ -27,7 +25,7 @@ T = TypeVar("T", bound=Event)
 LIMITS = Limits(base=BITS, handshakes=HandshakeRate(100_000, 100_000, 4096))
 
 
-@lru_cache(maxsize=None)
+@cache
 def identity(number: int) -> LocalIdentity:
     return local_identity(number, int(time.time()))
 
@@ -46,10 +44,12 @@ def make(scheme: str, number: int, *, gate: Gate | None = None, limits: Limits =
 
 
 @asynccontextmanager
-async def ends(scheme: str, *numbers: int, limits: Limits = LIMITS) -> AsyncIterator[list[SecureTransport]]:
-    """Transports that are closed afterwards; then nothing of them is left."""
+async def ends(
+    scheme: str, *numbers: int, limits: Limits = LIMITS, gate: Gate | None = None
+) -> AsyncIterator[list[SecureTransport]]:
+    """Transports that are closed afterwards; then nothing of them is left. gate: the first one's."""
     before = asyncio.all_tasks()
-    made = [make(scheme, number, limits=limits) for number in numbers]
+    made = [make(scheme, number, limits=limits, gate=None if at else gate) for at, number in enumerate(numbers)]
     try:
         yield made
     finally:

@@ -111,6 +111,8 @@ class _Receiver:
         self.unread += 1
         if not payload or len(self.part) > self.settings.max_message:
             self.broken = True
+            self.early.clear()
+            self.part.clear()
         elif flags & END:
             self.messages.append((bytes(self.part), self.part_segments))
             self.part.clear()
@@ -255,7 +257,7 @@ class Arq:
         self._ack_wanted = True
         if number < self._in.next or number in self._in.early:
             self.dropped["repeated"] += 1
-        elif number >= self._in.edge or self._in.ended:
+        elif number >= self._in.edge or self._in.ended or self._in.broken:
             self.dropped["no room"] += 1
         else:
             self._in.take(number, flags, payload)
@@ -333,7 +335,7 @@ class Arq:
             if sent.transmission >= self._latest_arrived:
                 continue
             self._holes = True
-            if self._latest_arrived - sent.transmission >= _REORDERED or now - sent.sent_at >= patience:
+            if self._latest_arrived - sent.transmission >= _REORDERED or now >= sent.sent_at + patience:
                 self._lose(number, sent)
                 self.congestion.lost(sent.transmission, self._transmissions)
             elif self._look_at is None or sent.sent_at + patience < self._look_at:
@@ -345,7 +347,7 @@ class Arq:
         self._lost_numbers.append(number)
 
     def _keep_time(self, now: float, out: list[bytes]) -> None:
-        if (self._flight or self._probe_at is not None) and now - self._silent_since >= self.settings.give_up_s:
+        if (self._flight or self._probe_at is not None) and now >= self._silent_since + self.settings.give_up_s:
             self._lost = True
             return
         if self._look_at is not None and now >= self._look_at:

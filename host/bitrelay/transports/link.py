@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from ..errors import BitrelayError, DeviceLost, MessageRefused, NoSession
 from .address import Address
@@ -16,15 +15,13 @@ from .transport import Connected, DataReceived, Disconnected, Ended, Statistics
 @dataclass(frozen=True)
 class Patience:
     """When a connection counts as lost. idle_s: nothing was heard, though we listened; alive_s: we say something at
-    least so often; stalled_s: the medium took nothing of what we had to say."""
+    least so often; stalled_s: the medium took nothing of what we had to say. goodbye_s: for what is said last.
+    """
 
     alive_s: float = 10.0
     idle_s: float = 30.0
     stalled_s: float = 300.0
-
-
-_SAY_GOODBYE: Final = (Ended.LOCAL, Ended.CLOSED, Ended.REPLACED)
-_ABORT: Final = (Ended.LOST, Ended.MISBEHAVED, Ended.TOO_SLOW, Ended.IDLE)
+    goodbye_s: float = CLOSE_S
 
 
 class Link:
@@ -105,11 +102,12 @@ class Link:
                 self._admission.release()
 
     async def _hang_up(self, reason: Ended) -> None:
-        if reason in _ABORT:
+        # Where the end is the peer's doing, or it has another connection with us, nobody listens to a goodbye.
+        if reason not in (Ended.LOCAL, Ended.CLOSED, Ended.REMOTE):
             return
         try:
-            async with asyncio.timeout(CLOSE_S):
-                if reason in _SAY_GOODBYE:
+            async with asyncio.timeout(self._patience.goodbye_s):
+                if reason is not Ended.REMOTE:
                     await self.channel.send(Kind.BYE)
                 await self.channel.pipe.close()
         except (BitrelayError, TimeoutError):
@@ -130,7 +128,7 @@ class Link:
         except MessageRefused:
             pass
         finally:
-            if reason in _ABORT and self.up:
+            if reason is not Ended.REMOTE and self.up:
                 self._statistics.error_count += 1
             self.end(reason)
 

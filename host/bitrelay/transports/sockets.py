@@ -4,6 +4,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from dataclasses import replace
 
 from ..errors import BitrelayError, PortBusy, PortError, Unreachable, WrongAddress
 from .address import HostAddress
@@ -39,7 +40,7 @@ async def resolve(address: HostAddress, *, passive: bool = False) -> list[tuple[
 
 def bound(address: HostAddress, place: tuple[str, int]) -> HostAddress:
     """The address that a socket which was to listen at `address` has got, with the port it was given."""
-    return type(address)(address.host, place[1])
+    return replace(address, port=place[1])
 
 
 def source_of(host: str) -> str:
