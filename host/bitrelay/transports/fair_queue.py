@@ -1,8 +1,8 @@
 """What waits to be sent to one peer, by class of traffic, shared out fairly by bytes (rows LIM-20, LIM-21).
 
-Self-clocked fair queuing: an item's tag is when its last byte would be sent if its class had its share alone, and the
-lowest tag goes first. So a class gets its share of the bytes while it has something to send, what others leave is shared
-among those that have, and what keeps to its share waits for hardly more than the item that is being sent.
+Self-clocked fair queuing: an item's tag is when its last byte would be sent if its class had just its share, and the
+lowest tag goes first. So a class gets its share of the bytes while it has something to send, what others leave is
+shared among those that have, and what keeps to its share waits for hardly more than the item that is being sent.
 
 Every class is bounded in bytes and items. What is dropped, and counted by class and reason:
 

@@ -149,6 +149,10 @@ class Admission:
         """Whose place a known peer may have when all are taken: those who flood came last."""
         return next(reversed(self._strangers), None)
 
+    def is_known_source(self, address: Address) -> bool:
+        """Whether a known peer proved itself from that address."""
+        return source_of(address) in self._known_sources
+
     def admit(self, address: Address, now: float, *, peer: bytes | None = None) -> Place:
         """A place for a connection that begins; `release` it when that ends or fails.
 
