@@ -66,8 +66,8 @@ class ConnectionManager:
         breaker: BreakerLimits = BreakerLimits(),
         pool: PoolLimits = PoolLimits(),
     ) -> None:
-        self.admission = admission or Admission()
-        self.blacklist = blacklist or Blacklist()
+        self.admission = Admission() if admission is None else admission
+        self.blacklist = Blacklist() if blacklist is None else blacklist
         self.pool: Pool[Address, _Borrowed] = Pool(self._borrow, self._give_back, self._is_up, pool)
         self._on_event = on_event
         self._is_known = is_known

@@ -20,8 +20,8 @@ _NUMBER_FRAME = struct.Struct(">BQ")
 DATA_OVERHEAD: Final = _DATA_HEADER.size
 """Bytes that a message grows by."""
 MAX_SEQUENCE: Final = (1 << 32) - 1
-MAX_EPOCH: Final = (1 << 64) - 1
-MAX_LAG: Final = 255
+MAX_EPOCH: Final = 1 << 63
+"""Above this none is taken from a peer; so counting on from one never passes 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class SendWindow:
         return next((each for each in self._unacknowledged if each.via is None), None)
 
     def frame(self, outgoing: Outgoing) -> Data:
-        lag = outgoing.sequence - self._unacknowledged[0].sequence
+        lag = outgoing.sequence - self._first
         return Data(self.epoch, outgoing.sequence, lag, outgoing.message)
 
     def is_using(self, via: str) -> bool:
@@ -101,13 +101,13 @@ class SendWindow:
 
     def acknowledged(self, ack: Ack, now: float) -> list[Outgoing]:
         """What is acknowledged by it for the first time, in order."""
-        if self.epoch < ack.epoch < MAX_EPOCH:
+        if self.epoch < ack.epoch < MAX_EPOCH and not self._was_acknowledged:
             self._begin(ack.epoch + 1)
         # A peer cannot acknowledge what it was not sent.
         if ack.epoch != self.epoch or ack.next > self._next:
             return []
         limit = ack.next + min(ack.room, WINDOW)
-        first = self._unacknowledged[0].sequence if self._unacknowledged else self._next
+        first = self._first
         if ack.next > first:
             self._granted = limit
             self.progress_at = now
@@ -122,7 +122,8 @@ class SendWindow:
 
     def reset(self, reset: Reset) -> None:
         """The peer has forgotten that epoch: number anew what is unacknowledged."""
-        if reset.epoch == self.epoch < MAX_EPOCH:
+        # It can have forgotten only what it had acknowledged; so it cannot ask for the same again and again.
+        if reset.epoch == self.epoch and self._was_acknowledged:
             self._begin(self.epoch + 1)
 
     def abandon(self) -> list[Outgoing]:
@@ -132,6 +133,14 @@ class SendWindow:
         self._bytes = 0
         self._begin(self.epoch + 1)
         return given_up
+
+    @property
+    def _was_acknowledged(self) -> bool:
+        return self._first > 0
+
+    @property
+    def _first(self) -> int:
+        return self._unacknowledged[0].sequence if self._unacknowledged else self._next
 
     def _begin(self, epoch: int) -> None:
         self.epoch = epoch

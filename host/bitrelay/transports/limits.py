@@ -7,7 +7,8 @@ that, an address that a known peer proved itself from counts as its own.
 
 Nothing is remembered of what is refused but a count, so a refusal costs a few look-ups however many addresses a flood
 has. What is remembered is bounded: places by the total, attempts by `most_attempts`, known sources and backoffs by
-`most_known`; of each the oldest goes first.
+`most_known`; of each the oldest goes first. A cooldown is one of an address and a kind of transport, so that a peer can
+be connected to over several.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -123,7 +124,7 @@ class Admission:
         self._by_source: Counter[tuple[str, bool]] = Counter()
         self._history: deque[float] = deque(maxlen=limits.most_attempts)
         self._minute: deque[float] = deque(maxlen=limits.max_per_minute)
-        self._last: OrderedDict[str, float] = OrderedDict()
+        self._last: OrderedDict[Hashable, float] = OrderedDict()
         self._known_sources: OrderedDict[str, None] = OrderedDict()
         # Of known peers: how often they came in vain, and when last.
         self._backoff: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
@@ -171,8 +172,8 @@ class Admission:
             self._check_backoff(key, address, now)
         else:
             self._check_rate(address, now)
-            self._check_cooldown(source, address, now)
-        self._record(source, known, key, now)
+            self._check_cooldown(key, address, now)
+        self._record(key, known, now)
         place = Place(source, known, key)
         self._take(place)
         return place
@@ -230,8 +231,8 @@ class Admission:
         if len(self._minute) == self.limits.max_per_minute and now - self._minute[0] < RATE_WINDOW_S:
             raise self.refuse(Limit.PER_MINUTE, address, self._minute[0] + RATE_WINDOW_S - now)
 
-    def _check_cooldown(self, source: str, address: Address, now: float) -> None:
-        last = self._last.get(source)
+    def _check_cooldown(self, key: Hashable, address: Address, now: float) -> None:
+        last = self._last.get(key)
         if last is not None and now - last < self.limits.cooldown_s:
             raise self.refuse(Limit.COOLDOWN, address, last + self.limits.cooldown_s - now)
 
@@ -242,15 +243,15 @@ class Admission:
         if now - last < wait_s:
             raise self.refuse(Limit.COOLDOWN, address, last + wait_s - now)
 
-    def _record(self, source: str, known: bool, key: Hashable, now: float) -> None:
+    def _record(self, key: Hashable, known: bool, now: float) -> None:
         self._history.append(now)
         if known:
             self._backoff[key] = (self._backoff.get(key, (-1, now))[0] + 1, now)
             _keep_newest(self._backoff, key, self.limits.most_known)
         else:
             self._minute.append(now)
-            self._last[source] = now
-            _keep_newest(self._last, source, self.limits.most_attempts)
+            self._last[key] = now
+            _keep_newest(self._last, key, self.limits.most_attempts)
 
     def _no_room_for_strangers(self) -> bool:
         return (
