@@ -140,6 +140,12 @@ class TransportCoordinator:
         now = asyncio.get_running_loop().time()
         return {name: link.metrics(now) for name, link in channel.links.items()} if channel else {}
 
+    def timeouts(self, peer: bytes) -> dict[str, float]:
+        """How many seconds each transport to a peer has for an acknowledgement, before another takes its place."""
+        channel = self._channels.get(peer)
+        now = asyncio.get_running_loop().time()
+        return {name: link.wait_s(now) for name, link in channel.links.items()} if channel else {}
+
     def statistics(self) -> CoordinatorStatistics:
         return CoordinatorStatistics(
             self.manager.statistics(),
