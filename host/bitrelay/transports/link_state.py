@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from .adaptive_timeout import AdaptiveTimeout, TimeoutRange
-from .metrics import Metrics, drifted, failed, measured, succeeded
+from .metrics import Metrics, drifted, failed, succeeded, with_bandwidth, with_latency
 from .selector import Candidate, TransportType
 
 _SAMPLE_BYTES: Final = 16 * 1024
@@ -27,7 +27,7 @@ class LinkState:
         self.checking = False
         self.pings: dict[int, asyncio.Future[None]] = {}
         self._timeout = AdaptiveTimeout(timeouts)
-        self._metrics = Metrics(last_updated=now)
+        self._metrics = Metrics(last_updated=now, bandwidth_updated=now)
         self._busy_since: float | None = None
         self._busy_bytes = 0
 
@@ -58,11 +58,11 @@ class LinkState:
         self._timeout.succeeded()
         self._metrics = succeeded(self._metrics, now)
         if latency_ms is not None:
-            self._metrics = measured(self._metrics, now, latency_ms=latency_ms)
+            self._metrics = with_latency(self._metrics, latency_ms, now)
         self._busy_bytes += size
         if self._busy_since is not None and now > self._busy_since and self._busy_bytes >= _SAMPLE_BYTES:
             rate = self._busy_bytes * 8 / 1000 / (now - self._busy_since)
-            self._metrics = measured(self._metrics, now, bandwidth_kbps=rate)
+            self._metrics = with_bandwidth(self._metrics, rate, now)
             self._busy_since, self._busy_bytes = now, 0
         if not more:
             self._busy_since, self._busy_bytes = None, 0
@@ -70,7 +70,7 @@ class LinkState:
     def answered(self, latency_ms: float, now: float) -> None:
         """A ping came back."""
         self.suspect = False
-        self._metrics = measured(succeeded(self._metrics, now), now, latency_ms=latency_ms)
+        self._metrics = with_latency(succeeded(self._metrics, now), latency_ms, now)
 
     def failed(self, now: float, *, late: bool) -> None:
         """A message or ping did not arrive, or (late) was not answered in time."""

@@ -12,18 +12,21 @@ STALE_S: Final = 60.0
 """How long a measurement counts in full."""
 HALF_LIFE_S: Final = 120.0
 """In which what is stale comes half way back."""
-_LATENCY_GAIN, _BANDWIDTH_GAIN = 0.125, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """packet_loss, reliability_score: 0 to 1; last_updated: seconds of the clock of whoever measures."""
+    """packet_loss, reliability_score: 0 to 1. Times are seconds of the clock of whoever measures.
+
+    bandwidth_updated: when bandwidth was measured, which pings do not do; last_updated: when anything was.
+    """
 
     latency_ms: float = 100.0
     bandwidth_kbps: float = 1000.0
     packet_loss: float = 0.0
     reliability_score: float = 1.0
     last_updated: float = 0.0
+    bandwidth_updated: float = 0.0
 
 
 INITIAL: Final = Metrics()
@@ -31,7 +34,7 @@ INITIAL: Final = Metrics()
 
 def succeeded(metrics: Metrics, now: float) -> Metrics:
     """A message or ping was acknowledged."""
-    metrics = drifted(metrics, now)
+    metrics = _answers_drifted(metrics, now)
     return replace(
         metrics,
         reliability_score=metrics.reliability_score * 0.95 + 0.05,
@@ -42,7 +45,7 @@ def succeeded(metrics: Metrics, now: float) -> Metrics:
 
 def failed(metrics: Metrics, now: float) -> Metrics:
     """One was not, in time; or could not be sent."""
-    metrics = drifted(metrics, now)
+    metrics = _answers_drifted(metrics, now)
     return replace(
         metrics,
         reliability_score=metrics.reliability_score * 0.9,
@@ -51,31 +54,44 @@ def failed(metrics: Metrics, now: float) -> Metrics:
     )
 
 
-def measured(
-    metrics: Metrics, now: float, *, latency_ms: float | None = None, bandwidth_kbps: float | None = None
-) -> Metrics:
-    """A round trip, or a rate, was measured; each moves its mean by an eighth or a quarter."""
-    metrics = drifted(metrics, now)
-    if latency_ms is not None:
-        metrics = replace(metrics, latency_ms=_toward(metrics.latency_ms, latency_ms, _LATENCY_GAIN))
-    if bandwidth_kbps is not None:
-        metrics = replace(metrics, bandwidth_kbps=_toward(metrics.bandwidth_kbps, bandwidth_kbps, _BANDWIDTH_GAIN))
-    return replace(metrics, last_updated=now)
+def with_latency(metrics: Metrics, latency_ms: float, now: float) -> Metrics:
+    """A round trip was measured; it moves the mean by an eighth."""
+    metrics = _answers_drifted(metrics, now)
+    return replace(metrics, latency_ms=_toward(metrics.latency_ms, latency_ms, 0.125), last_updated=now)
+
+
+def with_bandwidth(metrics: Metrics, bandwidth_kbps: float, now: float) -> Metrics:
+    """A rate was measured; it moves the mean by a quarter."""
+    mean = drifted(metrics, now).bandwidth_kbps
+    return replace(
+        _answers_drifted(metrics, now),
+        bandwidth_kbps=_toward(mean, bandwidth_kbps, 0.25),
+        last_updated=now,
+        bandwidth_updated=now,
+    )
 
 
 def drifted(metrics: Metrics, now: float) -> Metrics:
-    """What the metrics are worth now. last_updated stays: asking changes nothing."""
-    stale_s = now - metrics.last_updated - STALE_S
-    if stale_s <= 0:
-        return metrics
-    gone = 1 - 0.5 ** (stale_s / HALF_LIFE_S)
-    return Metrics(
-        _toward(metrics.latency_ms, INITIAL.latency_ms, gone),
-        _toward(metrics.bandwidth_kbps, INITIAL.bandwidth_kbps, gone),
-        _toward(metrics.packet_loss, INITIAL.packet_loss, gone),
-        _toward(metrics.reliability_score, INITIAL.reliability_score, gone),
-        metrics.last_updated,
+    """What the metrics are worth now. The times stay: asking changes nothing."""
+    gone = _gone(metrics.bandwidth_updated, now)
+    bandwidth_kbps = _toward(metrics.bandwidth_kbps, INITIAL.bandwidth_kbps, gone)
+    return replace(_answers_drifted(metrics, now), bandwidth_kbps=bandwidth_kbps)
+
+
+def _answers_drifted(metrics: Metrics, now: float) -> Metrics:
+    # All but the bandwidth, which has a time of its own.
+    gone = _gone(metrics.last_updated, now)
+    return replace(
+        metrics,
+        latency_ms=_toward(metrics.latency_ms, INITIAL.latency_ms, gone),
+        packet_loss=_toward(metrics.packet_loss, INITIAL.packet_loss, gone),
+        reliability_score=_toward(metrics.reliability_score, INITIAL.reliability_score, gone),
     )
+
+
+def _gone(since: float, now: float) -> float:
+    # Which part of what was measured then counts no more.
+    return 1 - 0.5 ** (max(0.0, now - since - STALE_S) / HALF_LIFE_S)
 
 
 def _toward(value: float, goal: float, part: float) -> float:
