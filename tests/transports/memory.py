@@ -57,6 +57,9 @@ class Wire:
         self.cut_in_silence = False
         self.dead = False
         self.carried = 0
+        self.carried_at: list[tuple[float, bytes]] = []
+        """When what was handed to it, and by whom."""
+        self.cut_since: float | None = None
         self._under_way = dict.fromkeys(ends, 0)
         self._free_at = dict.fromkeys(ends, 0.0)
         self._room = asyncio.Event()
@@ -79,11 +82,13 @@ class Wire:
             self._room.clear()
             await self._room.wait()
         if self.cut_at is not None and self.carried >= self.cut_at and not self.dead:
+            self.cut_since = asyncio.get_running_loop().time()
             if self.cut_in_silence:
                 self.dead = True
             else:
                 self.cut()
         self.carried += 1
+        self.carried_at.append((asyncio.get_running_loop().time(), end.peer_id))
         if self.dead:
             if end.wire(self.other(end).peer_id) is not self:
                 raise DeviceLost("the wire is cut")

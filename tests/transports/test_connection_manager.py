@@ -142,6 +142,7 @@ async def test_an_address_that_fails_again_and_again_is_left_alone_for_a_while()
     await node.manager.close()
 
 
+@pytest.mark.requirement("LIM-13")
 @virtual_time
 async def test_an_address_goes_to_the_transport_that_takes_it_and_none_else() -> None:
     node = Node(MemoryNetwork())

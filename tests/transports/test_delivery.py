@@ -26,7 +26,7 @@ from bitrelay.transports.fair_queue import Traffic
 
 U64, U32, U8 = st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255)
 FRAMES = st.one_of(
-    st.builds(Data, U64, st.integers(255, 2**32 - 1), U8, st.binary()),
+    st.builds(Data, st.integers(0, MAX_EPOCH), st.integers(255, 2**32 - 1), U8, st.binary()),
     st.builds(Ack, U64, U32, U8),
     st.builds(Reset, U64),
     st.builds(Ping, U64),

@@ -21,7 +21,7 @@ DATA_OVERHEAD: Final = _DATA_HEADER.size
 """Bytes that a message grows by."""
 MAX_SEQUENCE: Final = (1 << 32) - 1
 MAX_EPOCH: Final = 1 << 63
-"""Above this none is taken from a peer; so counting on from one never passes 64 bits."""
+"""Above this none is taken from a peer, so that there is always a higher one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def decode(data: bytes) -> ControlFrame | None:
     kind = data[0] if data else 0
     if kind == _DATA and len(data) >= DATA_OVERHEAD:
         _, epoch, sequence, lag = _DATA_HEADER.unpack_from(data)
-        return Data(epoch, sequence, lag, data[DATA_OVERHEAD:]) if lag <= sequence else None
+        valid = epoch <= MAX_EPOCH and lag <= sequence
+        return Data(epoch, sequence, lag, data[DATA_OVERHEAD:]) if valid else None
     if kind == _ACK and len(data) == _ACK_FRAME.size:
         return Ack(*_ACK_FRAME.unpack(data)[1:])
     if kind in _NUMBERED and len(data) == _NUMBER_FRAME.size:

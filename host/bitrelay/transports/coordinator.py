@@ -85,7 +85,7 @@ class CoordinatorStatistics:
     connections: ConnectionStatistics
     transports: dict[str, Statistics]
     failure_rate: dict[str, float]
-    events: dict[str, int]
+    events: Counter[str]
 
 
 class TransportCoordinator:
@@ -151,7 +151,7 @@ class TransportCoordinator:
             self.manager.statistics(),
             {name: transport.statistics for name, transport in self.manager.transports.items()},
             {name: self._failures[name] / sent for name, sent in self._carrier.sent.items()},
-            dict(self._counts),
+            self._counts.copy(),
         )
 
     def register_transport(self, transport: Transport, kind: TransportType, name: str | None = None) -> str:
@@ -350,8 +350,12 @@ class TransportCoordinator:
             await self.manager.disconnect(channel.peer, name)
 
     async def _look_after_health(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
-            await asyncio.sleep(self._health.interval_s)
+            # A check that waited for an answer does not put off the next.
+            due = max(due + self._health.interval_s, loop.time())
+            await asyncio.sleep(due - loop.time())
             await self.check_health()
 
     async def _attempt(self, peer: bytes, message: bytes, traffic: Traffic, timeout: float) -> BitrelayError | None:

@@ -6,6 +6,7 @@ a transport that nothing is known of: yesterday's bad link gets another chance, 
 """
 
 from dataclasses import dataclass, replace
+from math import exp2
 from typing import Final
 
 STALE_S: Final = 60.0
@@ -91,7 +92,7 @@ def _answers_drifted(metrics: Metrics, now: float) -> Metrics:
 
 def _gone(since: float, now: float) -> float:
     # Which part of what was measured then counts no more.
-    return 1 - 0.5 ** (max(0.0, now - since - STALE_S) / HALF_LIFE_S)
+    return 1 - exp2(-max(0.0, now - since - STALE_S) / HALF_LIFE_S)
 
 
 def _toward(value: float, goal: float, part: float) -> float:

@@ -280,8 +280,9 @@ class PeerChannel:
                 await self._carrier.send(self.peer, link.name, data, timeout=link.wait_s(loop.time()))
             except BitrelayError as error:
                 self._counts["send failed"] += 1
-                self._distrust(link, late=isinstance(error, TimeoutError))
+                # Not one of those that are recalled: else it would wake this task, which would try again at once.
                 outgoing.via = None
+                self._distrust(link, late=isinstance(error, TimeoutError))
                 if self._window.epoch != epoch:
                     return True
                 continue
@@ -338,9 +339,9 @@ class PeerChannel:
         self._suspected(link.name)
 
     def _recall(self, name: str) -> None:
-        if self._window.recall(name) and self.links.keys() - {name}:
-            self._counts["failovers"] += 1
-        self._wake.set()
+        if self._window.recall(name):
+            self._counts["failovers"] += bool(self.links.keys() - {name})
+            self._wake.set()
 
     def _give_up(self, error: BitrelayError) -> None:
         unheard = 0
