@@ -4,6 +4,8 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from bitrelay.errors import (
     BadData,
@@ -110,18 +112,27 @@ class Wire:
 
 
 class MemoryTransport(Transport):
-    """kind: the addresses it takes; host: where it is seen to come from."""
+    """kind: the addresses it takes; host: where it is seen to come from; gate: whom it asks who may come in."""
 
     def __init__(
-        self, network: MemoryNetwork, peer_id: bytes, *, kind: type[HostAddress] = Tcp, host: str = "192.0.2.1"
+        self,
+        network: MemoryNetwork,
+        peer_id: bytes,
+        *,
+        kind: type[HostAddress] = Tcp,
+        host: str = "192.0.2.1",
+        gate: Any = None,
     ) -> None:
         super().__init__()
+        self.gate = gate
         self.accepts = (kind,)  # type: ignore[misc]
         self.max_message = 65_536
         self.peer_id = peer_id
         self.host = host
         self._kind = kind
         self._network = network
+        self.asked: dict[Wire, Address] = {}
+        """Of what came in."""
         self._wires: dict[bytes, Wire] = {}
         self._events: deque[Event] = deque()
         self._come = asyncio.Event()
@@ -155,17 +166,25 @@ class MemoryTransport(Transport):
         if other.peer_id in self._wires:
             return other.peer_id
         here = self._kind(self.host, next(self._network.ports))
-        if other.admit is not None:
+        if other.gate is not None:
             try:
-                other.admit(here)
+                other.gate.admit(here)
             except LimitReached:
                 raise Unreachable("it hung up at once", device=str(address)) from None
+            try:
+                other.gate.known(SimpleNamespace(peer_id=self.peer_id), here, True)
+            except LimitReached:
+                other.gate.left(here)
+                raise Unreachable("it hung up after the handshake", device=str(address)) from None
         if expected is not None and other.peer_id != expected:
+            if other.gate is not None:
+                other.gate.left(here)
             raise HandshakeFailed(HandshakeFault.WRONG_PEER)
         wire = Wire(self._network, (self, other))
         self._network.wires.append(wire)
         self.add(wire, Connected(other.peer_id, address))
         other.add(wire, Connected(self.peer_id, here, inbound=True))
+        other.asked[wire] = here
         return other.peer_id
 
     async def send(self, peer: bytes, data: bytes, *, timeout: float = SEND_TIMEOUT_S) -> None:
@@ -222,6 +241,9 @@ class MemoryTransport(Transport):
         if self._wires.get(peer) is wire:
             del self._wires[peer]
             self.statistics.connection_count -= 1
+            address = self.asked.pop(wire, None)
+            if self.gate is not None and address is not None:
+                self.gate.left(address)
             self.tell(Disconnected(peer, reason))
 
     def receive(self, wire: Wire, data: bytes) -> bool:

@@ -34,7 +34,7 @@ class Node:
             admission=Admission(ConnectionLimits(**limits)),  # type: ignore[arg-type]
             blacklist=Blacklist(BlacklistLimits(faults=3)),
         )
-        self.transport = MemoryTransport(network, ME)
+        self.transport = MemoryTransport(network, ME, gate=self.manager)
         self.manager.register(self.transport, "tcp")
 
     @property
@@ -91,9 +91,8 @@ async def test_a_connect_that_nobody_answers_ends_after_half_a_minute() -> None:
 @virtual_time
 async def test_who_comes_in_and_never_ends_its_handshake_loses_its_place() -> None:
     node = Node(MemoryNetwork())
-    assert node.transport.admit is not None
     for number in range(5):
-        node.transport.admit(Tcp(f"10.0.0.{number}", 1))
+        node.manager.admit(Tcp(f"10.0.0.{number}", 1))
     assert node.connections == 5
     await later(PENDING_S)
     assert node.connections == 0
@@ -214,8 +213,8 @@ async def test_who_breaks_the_protocol_is_hung_up_on_and_not_let_in_again_for_te
         await rogue.connect(here)
     # From elsewhere it is known by its PeerId.
     rogue.host = "10.0.0.2"
-    await rogue.connect(here)
-    await later(0.1)
+    with pytest.raises(Unreachable):
+        await rogue.connect(here)
     assert not rogue.is_connected(ME) and node.connections == 0
     await later(600.0)
     await rogue.connect(here)
@@ -237,9 +236,8 @@ async def test_a_flood_of_strangers_does_not_keep_a_known_peer_from_talking(addr
         rogue = MemoryTransport(
             node.network, stranger_id(attempt), host=f"10.0.{attempt % addresses // 256}.{attempt % addresses % 256}"
         )
-        assert node.transport.admit is not None
         try:
-            node.transport.admit(Tcp(rogue.host, 1024 + attempt))
+            node.manager.admit(Tcp(rogue.host, 1024 + attempt))
         except LimitReached:
             refused += 1
         if attempt % 1000 == 999:
@@ -253,6 +251,53 @@ async def test_a_flood_of_strangers_does_not_keep_a_known_peer_from_talking(addr
     assert sum(isinstance(event, DataReceived) for event in node.events) == 10
     assert node.manager.admission.entries < 100
     assert here in node.network.listening
+    await node.manager.close()
+
+
+@virtual_time
+async def test_a_transport_that_does_not_ask_is_held_to_the_limits_when_a_connection_is_up() -> None:
+    node = Node(MemoryNetwork())
+    node.transport.gate = None
+    here = await node.transport.listen(Tcp("192.0.2.1", 0))
+    others = [MemoryTransport(node.network, stranger_id(number), host=f"10.0.0.{number}") for number in range(12)]
+    for other in others:
+        await other.connect(here)
+    await later(0.1)
+    assert [other.is_connected(ME) for other in others] == [True] * 10 + [False] * 2
+    assert node.connections == 10
+    await node.manager.close()
+
+
+@virtual_time
+async def test_a_known_peer_that_comes_in_is_counted_as_one_and_so_is_its_address() -> None:
+    node = Node(MemoryNetwork(), max_total=3, kept_for_known=2)
+    here = await node.transport.listen(Tcp("192.0.2.1", 0))
+    friend = MemoryTransport(node.network, FRIEND, host="198.51.100.7")
+    await friend.connect(here)
+    await later(0.1)
+    assert node.manager.statistics().known_connections == 1
+    await friend.disconnect(ME)
+    await later(1.0)
+    await MemoryTransport(node.network, stranger_id(1), host="10.0.0.1").connect(here)
+    with pytest.raises(Unreachable):
+        await MemoryTransport(node.network, stranger_id(2), host="10.0.0.2").connect(here)
+    await friend.connect(here)
+    await later(0.1)
+    assert node.connections == 2
+    await node.manager.close()
+
+
+@virtual_time
+async def test_what_a_peer_says_before_it_hangs_up_is_told_and_its_place_is_free() -> None:
+    node = Node(MemoryNetwork(latency_s=0.0))
+    here = await node.transport.listen(Tcp("192.0.2.1", 0))
+    other = MemoryTransport(node.network, stranger_id(1), host="10.0.0.1")
+    await other.connect(here)
+    node.transport.tell(DataReceived(other.peer_id, b"bye"))
+    await other.disconnect(ME)
+    await later(0.1)
+    assert [type(event) for event in node.events] == [Connected, DataReceived, Disconnected]
+    assert node.connections == 0 and node.manager.statistics().recent_attempts == 1
     await node.manager.close()
 
 

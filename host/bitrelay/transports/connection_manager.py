@@ -1,8 +1,8 @@
 """Connections over several transports, under one set of limits (rows LIM-08, LIM-10, LIM-22 to LIM-24).
 
 The sequence of a connect: blacklist, circuit breaker of the address, limits and the record of the attempt, connect
-within a deadline, maps and counts, Connected; on failure Failed. What comes in is asked for its place before the
-handshake if its transport does that (`Transport.admit`), else when it is up.
+within a deadline, maps and counts, Connected; on failure Failed. What comes in gets its place before the handshake if
+its transport has this manager as its gate, else when it is up.
 
 Near its limits a node takes known peers only; when all places are taken, a known peer gets that of the stranger who
 came last.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import BitrelayError, DeviceTimeout, LimitReached, NotConnected, TransportClosed, WrongAddress
+from ..identity.proof import PowIdentity
 from .address import Address
 from .blacklist import Blacklist
 from .circuit_breaker import BreakerLimits, CircuitBreaker
@@ -53,7 +54,8 @@ class ConnectionManager:
     """Makes, counts and ends connections; a peer may have one over each transport.
 
     on_event: called with a transport's name and what happened there, in order; it must not block. is_known: whether a
-    peer is a known good one (`limits.is_known_good`). Call everything in one event loop, whose time is used.
+    peer is a known good one (`limits.is_known_good`). Call everything in one event loop, whose time is used. It is also
+    the gate (`admit`, `known`, `left`) that transports ask about what comes in.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ConnectionManager:
         self._transports: dict[str, Transport] = {}
         self._links: dict[tuple[bytes, str], _Link] = {}
         self._coming: OrderedDict[Address, tuple[Place, float]] = OrderedDict()
+        self._admitted: Counter[Address] = Counter()
         self._dialling: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._readers: list[asyncio.Task[None]] = []
@@ -95,7 +98,6 @@ class ConnectionManager:
         if not self._readers:
             self._readers.append(asyncio.create_task(self.pool.look_after()))
         self._transports[name] = transport
-        transport.admit = self._admit
         self._readers.append(asyncio.create_task(self._read(name, transport)))
 
     def transports_of(self, peer: bytes) -> tuple[str, ...]:
@@ -143,6 +145,34 @@ class ConnectionManager:
             for each in self.transports_of(peer):
                 self._do(self._hang_up(peer, each))
 
+    def admit(self, address: Address) -> None:
+        """Whether a connection from there may begin its handshake; then it has a place. Raises LimitReached."""
+        now = asyncio.get_running_loop().time()
+        self._forget_late_comers(now)
+        banned_s = self.blacklist.left_s(source_of(address), now)
+        if banned_s:
+            raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
+        place = self._place(address, now, None)
+        self._admitted[address] += 1
+        self._forget_coming(address)
+        self._coming[address] = (place, now)
+
+    def known(self, peer: PowIdentity, address: Address, inbound: bool) -> None:
+        """A handshake has shown who is there. Raises LimitReached if there is no place for it."""
+        now = asyncio.get_running_loop().time()
+        self._demand_good(peer.peer_id, address, now)
+        coming = self._coming.get(address) if inbound else None
+        if coming is not None:
+            self.admission.proven(coming[0], self._knows(peer.peer_id))
+
+    def left(self, address: Address) -> None:
+        """What was admitted from there has ended: once for each. Of what is up the transport's event tells."""
+        # An older connection from the same address may end while the next one comes about.
+        self._admitted[address] -= 1
+        if self._admitted[address] <= 0:
+            del self._admitted[address]
+            self._forget_coming(address)
+
     async def close(self) -> None:
         """Hang up on everybody and close the transports."""
         self._closed = True
@@ -160,10 +190,10 @@ class ConnectionManager:
         name, transport = self._transport_for(address)
         now = asyncio.get_running_loop().time()
         known = peer is not None and self._knows(peer)
-        banned_s = self.blacklist.left_s(source_of(address), now) if not known else 0.0
         if peer is not None:
-            banned_s = max(banned_s, self.blacklist.left_s(peer.hex(), now))
-        if banned_s:
+            self._demand_good(peer, address, now)
+        banned_s = self.blacklist.left_s(source_of(address), now)
+        if banned_s and not known:
             raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
         breaker = self._breaker(address)
         if not breaker.allow(now):
@@ -220,19 +250,6 @@ class ConnectionManager:
         self._on_event(name, Failed(peer, error))
         return error
 
-    def _admit(self, address: Address) -> None:
-        # What a transport asks before the handshake.
-        now = asyncio.get_running_loop().time()
-        self._forget_late_comers(now)
-        banned_s = self.blacklist.left_s(source_of(address), now)
-        if banned_s:
-            raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
-        place = self._place(address, now, None)
-        earlier = self._coming.pop(address, None)
-        if earlier is not None:
-            self.admission.release(earlier[0])
-        self._coming[address] = (place, now)
-
     def _place(self, address: Address, now: float, known_peer: bytes | None) -> Place:
         try:
             return self.admission.admit(address, now, peer=known_peer)
@@ -287,10 +304,10 @@ class ConnectionManager:
                 self.admission.release(place)
             return
         try:
-            banned_s = self.blacklist.left_s(event.peer_id.hex(), now)
-            if banned_s:
-                raise self.admission.refuse(Limit.BLACKLIST, event.address, banned_s)
-            if event.inbound or not self._dialling[name]:
+            self._demand_good(event.peer_id, event.address, now)
+            # What has ended meanwhile needs no place any more, and its messages are still to be had.
+            is_up = self._transports[name].is_connected(event.peer_id)
+            if is_up and (event.inbound or not self._dialling[name]):
                 place = self._proven_place(event, place, now)
         except LimitReached as refused:
             if place is not None:
@@ -341,13 +358,17 @@ class ConnectionManager:
             except LimitReached:
                 self._do(self._hang_up(link.peer, name))
 
+    def _forget_coming(self, address: Address) -> None:
+        coming = self._coming.pop(address, None)
+        if coming is not None:
+            self.admission.release(coming[0])
+
     def _forget_late_comers(self, now: float) -> None:
         while self._coming:
-            address, (place, since) = next(iter(self._coming.items()))
+            address, (_, since) = next(iter(self._coming.items()))
             if now - since < PENDING_S:
                 return
-            del self._coming[address]
-            self.admission.release(place)
+            self._forget_coming(address)
 
     def _transport_for(self, address: Address) -> tuple[str, Transport]:
         for name, transport in self._transports.items():
@@ -361,6 +382,11 @@ class ConnectionManager:
         if len(self._breakers) > _MOST_BREAKERS:
             self._breakers.popitem(last=False)
         return breaker
+
+    def _demand_good(self, peer: bytes, address: Address, now: float) -> None:
+        banned_s = self.blacklist.left_s(peer.hex(), now)
+        if banned_s:
+            raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
 
     def _knows(self, peer: bytes) -> bool:
         try:

@@ -5,7 +5,7 @@ arrives whole, as it was sent, or not at all. Any number of tasks may use one tr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -83,10 +83,6 @@ class Transport(ABC):
     accepts: the kinds of addresses it takes; others raise WrongAddress. max_message: the longest message, in bytes.
     Events of one peer come in the order in which they happened; they wait in a bounded queue, and while that is full no
     more data is taken from peers: who does not read slows them down, and loses nothing.
-
-    admit: asked with the address of a connection that comes in, before anything is done for it; it raises LimitReached
-    for one that is to be closed at once. None takes all. Addresses that come in have the port, too, and `Connected` has
-    the same one.
     """
 
     accepts: ClassVar[tuple[type[Address], ...]] = ()
@@ -94,7 +90,6 @@ class Transport(ABC):
 
     def __init__(self) -> None:
         self.statistics = Statistics()
-        self.admit: Callable[[Address], None] | None = None
 
     @abstractmethod
     async def listen(self, address: Address) -> Address:
