@@ -92,7 +92,8 @@ class TransportCoordinator:
     """Sends to peers over whatever transport is best, and over another when that fails.
 
     manager: makes the connection manager, given what to call with its events; transports should have it as their gate.
-    epoch: above that of any coordinator this node had before; Unix milliseconds. Use it in one event loop, and close it.
+    epoch: above that of any coordinator this node had before, as Unix milliseconds are. Use it in one event loop, and
+    close it.
     """
 
     def __init__(
