@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from ..transports.token_bucket import TokenBucket
+
 
 @dataclass(frozen=True)
 class HandshakeRate:
@@ -18,25 +20,8 @@ class HandshakeRate:
     """How many are remembered; the one that asked least recently is forgotten first, with a full bucket."""
 
 
-class TokenBucket:
-    """Full at first; `capacity` tokens a minute come in."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._tokens = float(capacity)
-        self._at: float | None = None
-
-    def has_token(self, now: float) -> bool:
-        """now: seconds of a clock; one that goes back brings no tokens."""
-        if self._at is None:
-            self._at = now
-        elif now > self._at:
-            self._tokens = min(self._capacity, self._tokens + (now - self._at) * self._capacity / 60)
-            self._at = now
-        return self._tokens >= 1
-
-    def take(self) -> None:
-        self._tokens -= 1
+def _bucket(per_min: int) -> TokenBucket:
+    return TokenBucket(per_min, per_min / 60)
 
 
 class HandshakeLimiter:
@@ -44,14 +29,14 @@ class HandshakeLimiter:
 
     def __init__(self, rate: HandshakeRate | None = None) -> None:
         self._rate = rate or HandshakeRate()
-        self._all = TokenBucket(self._rate.per_min)
+        self._all = _bucket(self._rate.per_min)
         self._sources: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def allow(self, source: Hashable, now: float) -> bool:
         """Takes a token of both buckets, or of none. A source that is over its own limit takes nothing from others."""
         bucket = self._sources.get(source)
         if bucket is None:
-            bucket = self._sources[source] = TokenBucket(self._rate.per_source_per_min)
+            bucket = self._sources[source] = _bucket(self._rate.per_source_per_min)
             if len(self._sources) > self._rate.sources:
                 self._sources.popitem(last=False)
         self._sources.move_to_end(source)
