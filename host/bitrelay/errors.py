@@ -14,6 +14,7 @@
      |   +- DamagedIdentity  an identity's file that was altered
      |   +- NotPrivate       a file with secrets that others can get at
      |   +- WrongAddress     an address that is none, or is of another transport
+     |   +- BadDatagram      a datagram that is none of the DHT's
      +- NoFirmware           no firmware file, and no network to get it from
      +- DiskFull             no room for a file on this computer
      +- NoDevice             no device, or several to choose from
@@ -197,6 +198,25 @@ class NotPrivate(BadData):
 
 class WrongAddress(BadData):
     """Raised when an address cannot be read, or is of a kind that the transport does not take."""
+
+
+class DatagramFault(StrEnum):
+    """Why a datagram of the DHT was not taken."""
+
+    TOO_SHORT = "it is too short"
+    TOO_LONG = "it is too long"
+    OTHER_VERSION = "it is of another version"
+    MALFORMED = "it cannot be read"
+    STALE = "the clocks are too far apart, or it is old"
+    FORGED = "its signature does not hold"
+
+
+class BadDatagram(BadData):
+    """Raised when a datagram is none of the DHT's, or not for this node; fault tells why."""
+
+    def __init__(self, fault: DatagramFault, *, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"the datagram is not valid: {fault}", device=device, hint=hint)
+        self.fault = fault
 
 
 class NoFirmware(BitrelayError):
