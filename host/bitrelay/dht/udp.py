@@ -1,15 +1,15 @@
-"""The DHT's network over UDP: a `network.Network` (row DHT-24). `questions` asks, `answers` answers."""
+"""The DHT's network over UDP: a `network.Network` (row DHT-24). `udp_questions` asks, `udp_answers` answers."""
 
 from ..errors import BadDatagram, TransportClosed
 from ..transports.address import Udp
-from .answers import Answers
 from .endpoint import Endpoint, Traffic
 from .flood import FloodLimits
 from .messages import MAX_ADDRESSES, Answer, Contact, Question
 from .network import ASK_TIMEOUT_S, PING_TIMEOUT_S, Answering
 from .proofs import ProvenNodes
-from .questions import Questions
 from .reach import Scope, scope_of
+from .udp_answers import Answers
+from .udp_questions import Questions
 from .wire import peek
 
 
