@@ -8,16 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from shared_protocol.pow import DIFFICULTY_BASE
 
 from ..errors import BadDatagram, IdentityRefused, PortBusy, PortError, WrongAddress
 from ..identity.keys import IdentityKeys
 from ..transports.address import Udp
+from .observed import version_of
 from .paths import Paths
 from .proofs import ProvenNodes
-from .reach import version_of
 from .wire import Datagram, Head, Signer, unseal
 
 _MOST_BUFFERED: Final = 1 << 18  # bytes that the system does not take yet
@@ -138,8 +138,8 @@ class _Sender(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # asyncio's own is no DatagramTransport by name before Python 3.12.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._traffic.received += 1

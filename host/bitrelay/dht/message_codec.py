@@ -33,8 +33,8 @@ from .messages import (
 )
 from .node_id import ID_SIZE
 
-MAX_VALUES: Final = 8
-"""In one answer; of the smallest values there is room for seven."""
+MAX_VALUES: Final = 9
+"""In one answer: of the smallest there are, a datagram has room for no more."""
 
 _SIGNATURE: Final = 64
 _TIMES: Final = struct.Struct(">QQQH")

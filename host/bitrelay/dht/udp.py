@@ -6,8 +6,8 @@ from .endpoint import Endpoint, Traffic
 from .flood import FloodLimits
 from .messages import MAX_ADDRESSES, Answer, Contact, Question
 from .network import ASK_TIMEOUT_S, PING_TIMEOUT_S, Answering
+from .places import Reach, reach
 from .proofs import ProvenNodes
-from .reach import Scope, scope_of
 from .udp_answers import Answers
 from .udp_questions import Questions
 from .wire import peek
@@ -16,19 +16,19 @@ from .wire import peek
 class UdpNetwork:
     """Questions and answers of one node over UDP, on a socket of each IP version that `listen` was called with.
 
-    answering: called for what others ask. limits: how much they may.
+    Others are answered from `serve` on. limits: how much they may ask for.
     """
 
-    def __init__(self, endpoint: Endpoint, answering: Answering, limits: FloodLimits = FloodLimits()) -> None:
+    def __init__(self, endpoint: Endpoint, limits: FloodLimits = FloodLimits()) -> None:
         self._endpoint = endpoint
         self._questions = Questions(self._endpoint)
-        self._answers = Answers(self._endpoint, answering, limits)
+        self._answers = Answers(self._endpoint, limits)
         self._closed = False
 
     @property
     def contact(self) -> Contact:
         """This node: first where others see it, then where it listens, if that says anything."""
-        bound = [address for address in self.bound if scope_of(address) is not Scope.NOWHERE]
+        bound = [address for address in self.bound if reach(address.host) is not Reach.NOWHERE]
         addresses = dict.fromkeys((*self._questions.observed.addresses, *bound))
         return Contact(self._endpoint.node_id, tuple(addresses)[:MAX_ADDRESSES])
 
@@ -46,6 +46,15 @@ class UdpNetwork:
     def proofs(self) -> ProvenNodes:
         """Whose work is known."""
         return self._endpoint.proofs
+
+    @property
+    def table_sizes(self) -> dict[str, int]:
+        """How many entries each of its tables has; all are bounded."""
+        return self._answers.table_sizes | {"proofs": len(self.proofs), "paths": len(self._endpoint.paths)}
+
+    def serve(self, answering: Answering) -> None:
+        """Answer what others ask with what this says."""
+        self._answers.answering = answering
 
     async def listen(self, address: Udp) -> Udp:
         """Open a socket at an IP address, one of each version; the address it has become (port 0 means any).

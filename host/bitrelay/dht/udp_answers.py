@@ -40,11 +40,11 @@ class _Asked:
 
 
 class Answers:
-    """Answers questions with what `answering` says."""
+    """Answers questions with what `answering` says; while that is None, none."""
 
-    def __init__(self, endpoint: Endpoint, answering: Answering, limits: FloodLimits) -> None:
+    def __init__(self, endpoint: Endpoint, limits: FloodLimits) -> None:
+        self.answering: Answering | None = None
         self._endpoint = endpoint
-        self._answering = answering
         self._dropped = endpoint.traffic.dropped
         self._proofs = endpoint.proofs
         self._cookies = Cookies(endpoint.random(32), endpoint.steady)
@@ -54,8 +54,21 @@ class Answers:
         self._work = Buckets(limits.work_source, limits.work, limits.buckets)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def table_sizes(self) -> dict[str, int]:
+        """How many entries each of its tables has; all are bounded."""
+        return {
+            "answers": len(self._cache),
+            "known": len(self._known),
+            "strangers": len(self._strangers),
+            "work": len(self._work),
+        }
+
     def take(self, head: Head, datagram: bytes, source: Udp) -> None:
         """Take a question that came from there."""
+        if self.answering is None:
+            self._dropped["NOT_READY"] += 1
+            return
         now, sender = self._endpoint.steady(), head.sender
         shows_cookie = head.cookie != NO_COOKIE and self._cookies.holds(head.cookie, source, sender)
         # No signature is checked yet, but a cookie cannot be guessed: a flood in a node's name is a stranger's.
@@ -108,10 +121,10 @@ class Answers:
 
     async def _answer(self, contact: Contact | None, asked: _Asked) -> None:
         question = asked.opened.message
-        assert isinstance(question, Question)
+        assert isinstance(question, Question) and self.answering is not None
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                answer = await self._answering(contact, question)
+                answer = await self.answering(contact, question)
         except TimeoutError:
             self._dropped["TOO_SLOW"] += 1
             return

@@ -12,34 +12,14 @@ from ..errors import BitrelayError, DeviceTimeout, PeerError, TransportClosed
 from ..transports.address import Udp
 from .endpoint import Endpoint
 from .message_codec import encode_body
-from .messages import (
-    Answer,
-    Contact,
-    FindNode,
-    FindValue,
-    Nodes,
-    Ping,
-    Pong,
-    Question,
-    Refusal,
-    Refused,
-    Store,
-    Stored,
-    Values,
-)
+from .messages import Answer, Contact, Ping, Pong, Question, Refusal, Refused
 from .network import ASK_TIMEOUT_S, PING_TIMEOUT_S
+from .observed import ObservedAddress
 from .paths import MOST_RTO_S, Path
-from .reach import ObservedAddress, believable
 from .wire import ANYONE, ROOM, TRANSACTION_SIZE, Head
 
 _MOST_ASKING: Final = 512  # questions at once; more wait
 _TURNS: Final = 3  # as we are, with the cookie, with the record
-_ANSWERS: Final[dict[type[Question], type[Answer]]] = {
-    Ping: Pong,
-    FindNode: Nodes,
-    FindValue: Values,
-    Store: Stored,
-}
 
 
 @dataclass(slots=True)
@@ -172,27 +152,16 @@ class Questions:
             _fail(asking, PeerError("another node answers there", device=str(source)))
             return
         message = opened.message
-        if not isinstance(message, (_ANSWERS[type(asking.question)], Refused)):
-            _fail(asking, PeerError("it answers what was not asked", device=str(source)))
-            return
+        assert isinstance(message, Answer)
         path = self._endpoint.paths.to(sender, source)
         path.cookie, path.wants_record, path.heard_at = head.cookie, opened.wants_record, self._endpoint.steady()
         if asking.sends == 1:
             path.measured(self._endpoint.steady() - asking.sent_at)
         if opened.record is not None and not self._proofs.knows(sender):
             self._endpoint.admit(opened.record, sender)
-        asking.answer.set_result((sender, source, self._believed(message, sender, source)))
-
-    def _believed(self, answer: Answer, teller: bytes, source: Udp) -> Answer:
-        # What a node says of places, as far as it is to be believed.
-        match answer:
-            case Pong(observed) if observed is not None and self._proofs.knows(teller):
-                self.observed.tell(teller, observed)
-            case Nodes(contacts):
-                return Nodes(_believable(contacts, source))
-            case Values(values, more, contacts):
-                return Values(values, more, _believable(contacts, source))
-        return answer
+        if isinstance(message, Pong) and message.observed is not None and self._proofs.knows(sender):
+            self.observed.tell(sender, message.observed)
+        asking.answer.set_result((sender, source, message))
 
     def close(self) -> None:
         """Questions that wait fail with TransportClosed."""
@@ -205,7 +174,3 @@ class Questions:
 def _fail(asking: _Asking, error: BitrelayError) -> None:
     asking.answer.set_exception(error)
     asking.answer.exception()  # else asyncio complains if the one who waits was told to stop at the same time
-
-
-def _believable(contacts: tuple[Contact, ...], teller: Udp) -> tuple[Contact, ...]:
-    return tuple(kept for contact in contacts if (kept := believable(contact, teller)) is not None)
