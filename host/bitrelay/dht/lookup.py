@@ -25,7 +25,7 @@ MAX_PATHS = 8
 MAX_DEPTH = 20
 """Questions one after the other (row DHT-19)."""
 MAX_QUESTIONS = 256
-"""Of all paths together."""
+"""Of all paths together, and once more when they are joined."""
 MAX_TIME_S = 60.0
 """After which nobody more is asked."""
 _MAX_PAGES = MAX_OWNERS
@@ -191,6 +191,9 @@ class _Lookup:
                 values: list[SignedValue] = []
             else:
                 answer, values = await self._values_of(contact)
+        except asyncio.CancelledError:
+            self._step(candidate, contact, path, "it was not waited for")
+            raise
         except BitrelayError as error:
             self.failures += 1
             path.failed(candidate)

@@ -41,6 +41,8 @@ from .values import fault_of, key_of, latest
 
 DEFAULT_PATHS = 4
 """Of what the node looks up for its user, and to store; S/Kademlia recommends 4 to 8."""
+SEEDS = 3 * K
+"""Nodes that a lookup begins with: more than k, since some of the nearest may have died."""
 REFRESH_WIDTH = 8
 """How many of the nearest are found when a bucket is refreshed: it is filled by whoever answers on the way."""
 SPARSE = K // 2
@@ -121,7 +123,7 @@ class DhtNode:
         known = {contact.node_id: contact for contact in bootstrap if contact.node_id != self.node_id}
         remembered, self.remembered = self.remembered, []
         await self._ping_all([contact for contact in remembered if contact.node_id not in known])
-        known |= {contact.node_id: contact for contact in self.table.closest(self.node_id)}
+        known |= {contact.node_id: contact for contact in self.table.closest(self.node_id, SEEDS)}
         seeds = sorted(known.values(), key=lambda contact: distance(contact.node_id, self.node_id))
         await lookup.find_node(self.node_id, self.node_id, seeds, self.ask, Plan(self.paths))
         nearest = self.table.closest(self.node_id, 1)
@@ -145,7 +147,7 @@ class DhtNode:
         """The nearest nodes to an id that answer, without early stop."""
         if len(target) != ID_SIZE:
             raise BadData(f"an id has {ID_SIZE} bytes, not {len(target)}")
-        known = self.table.closest(target)
+        known = self.table.closest(target, SEEDS)
         found = await lookup.find_node(target, self.node_id, known, self.ask, plan or Plan(self.paths))
         return self._looked_up(found)
 
@@ -174,7 +176,7 @@ class DhtNode:
         def enough(values: Iterable[SignedValue]) -> bool:
             return any(owner in (None, value.owner) for value in values)
 
-        known = self.table.closest(key)
+        known = self.table.closest(key, SEEDS)
         found = self._looked_up(
             await lookup.find_value(key, self.node_id, known, self.ask, plan or Plan(self.paths), enough)
         )
