@@ -7,7 +7,9 @@ share one for each group of addresses, and one for all: a flood from wherever em
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from ..transports.token_bucket import TokenBucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +47,14 @@ class FloodLimits:
         )
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: float
-
-    def refill(self, rate: Rate, now: float) -> float:
-        # A clock that goes back brings nothing.
-        self.tokens = min(rate.burst, self.tokens + max(0.0, now - self.at) * rate.per_s)
-        self.at = max(self.at, now)
-        return self.tokens
-
-
-@dataclass(slots=True)
 class Buckets:
     """One bucket for each name, and, if given, one that all of them drink from."""
 
-    each: Rate
-    all: Rate | None = None
-    most: int = 4096
-    _by_name: OrderedDict[Hashable, _Bucket] = field(default_factory=OrderedDict)
-    _of_all: _Bucket | None = None
+    def __init__(self, each: Rate, all_: Rate | None = None, most: int = 4096) -> None:
+        self._each = each
+        self._all = None if all_ is None else TokenBucket(all_.burst, all_.per_s)
+        self._most = most
+        self._by_name: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -74,19 +63,13 @@ class Buckets:
         """Take one token under this name; whether there was one. Who is over its own takes nothing from the others."""
         bucket = self._by_name.get(name)
         if bucket is None:
-            bucket = self._by_name[name] = _Bucket(self.each.burst, now)
-            if len(self._by_name) > self.most:
+            bucket = self._by_name[name] = TokenBucket(self._each.burst, self._each.per_s)
+            if len(self._by_name) > self._most:
                 self._by_name.popitem(last=False)
         self._by_name.move_to_end(name)
-        if bucket.refill(self.each, now) < 1:
+        if not bucket.has_token(now) or not (self._all is None or self._all.consume(now)):
             return False
-        if self.all is not None:
-            if self._of_all is None:
-                self._of_all = _Bucket(self.all.burst, now)
-            if self._of_all.refill(self.all, now) < 1:
-                return False
-            self._of_all.tokens -= 1
-        bucket.tokens -= 1
+        bucket.take()
         return True
 
 
