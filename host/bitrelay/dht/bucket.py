@@ -30,11 +30,12 @@ class Bucket:
         """Whether nothing happened here for longer than age, in seconds; a clock that went back counts as that."""
         return not 0 <= now - self.last_updated <= age
 
-    def seen(self, record: NodeRecord, now: float, rtt: float | None) -> None:
-        """A node of this bucket gave a sign."""
+    def seen(self, record: NodeRecord, now: float, rtt: float | None, *, touch: bool = True) -> None:
+        """A node of this bucket gave a sign. touch: see `RoutingTable.heard`."""
         record.seen(now, rtt)
         self.records[record.node_id] = self.records.pop(record.node_id)
-        self.last_updated = now
+        if touch:
+            self.last_updated = now
 
     def wait(self, contact: Contact) -> None:
         """Remember a node that may come in when another dies."""

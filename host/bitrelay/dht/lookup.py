@@ -7,7 +7,7 @@ they found are asked: so one path that came through is enough, and many paths ne
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -21,6 +21,10 @@ from .values import latest
 
 ALPHA = 3
 """Questions at a time (row DHT-06)."""
+STALL_S = 1.0
+"""A question that is unanswered for longer no longer counts as one of these: most who answer at all do so by then."""
+MAX_ASKERS = 12
+"""Questions under way on one path, stalled ones among them."""
 MAX_PATHS = 8
 MAX_DEPTH = 20
 """Questions one after the other (row DHT-19)."""
@@ -98,6 +102,17 @@ async def find_value(
     return await _Lookup(key, own_id, ask, plan or Plan(), enough).run(known)
 
 
+class _Askers:
+    """The tasks that ask along one path."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def add(self, asking: Coroutine[None, None, None]) -> None:
+        self.tasks.append(self._group.create_task(asking))
+
+
 @dataclass
 class _Lookup:
     target: bytes
@@ -159,26 +174,39 @@ class _Lookup:
         # As many askers on each path as there may be questions under way on it.
         async with asyncio.TaskGroup() as group:
             for path in paths:
-                askers: list[asyncio.Task[None]] = []
-                askers += [group.create_task(self._ask_along(path, askers)) for _ in range(alpha)]
+                askers = _Askers(group)
+                for _ in range(alpha):
+                    askers.add(self._ask_along(path, askers))
 
-    async def _ask_along(self, path: Path, askers: Sequence[asyncio.Task[None]]) -> None:
+    async def _ask_along(self, path: Path, askers: "_Askers") -> None:
         loop = asyncio.get_running_loop()
+        stalled = False
+
+        def stall() -> None:
+            nonlocal stalled
+            if not path.ended and len(askers.tasks) < MAX_ASKERS:
+                stalled = True
+                askers.add(self._ask_along(path, askers))
+
         while not path.ended:
             candidate = path.next() if loop.time() < self.deadline else None
             if candidate is not None:
                 path.ask(candidate)
+                timer = loop.call_later(STALL_S, stall)
                 try:
                     await self._question(path, candidate)
                 finally:
+                    timer.cancel()
                     path.done(candidate)
                     self._wake()
+                if stalled:
+                    return  # another one asks in this one's place
             elif path.ended or not path.in_flight:
                 path.ended = True
             else:
                 await self._something_happens()
         # Whoever is still waited for could not change what was found.
-        for asker in askers:
+        for asker in askers.tasks:
             if asker is not asyncio.current_task():
                 asker.cancel()
 

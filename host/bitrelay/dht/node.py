@@ -122,17 +122,22 @@ class DhtNode:
         """
         known = {contact.node_id: contact for contact in bootstrap if contact.node_id != self.node_id}
         remembered, self.remembered = self.remembered, []
-        await self._ping_all([contact for contact in remembered if contact.node_id not in known])
+        await self.ping_all([contact for contact in remembered if contact.node_id not in known])
         known |= {contact.node_id: contact for contact in self.table.closest(self.node_id, SEEDS)}
         seeds = sorted(known.values(), key=lambda contact: distance(contact.node_id, self.node_id))
         await lookup.find_node(self.node_id, self.node_id, seeds, self.ask, Plan(self.paths))
+        await self._fill_buckets()
+        # Once more, now that there are many to begin with: all who are near must know of us.
+        await self.lookup(self.node_id)
+        return len(self.table)
+
+    async def _fill_buckets(self) -> None:
         nearest = self.table.closest(self.node_id, 1)
         if nearest:
             for index in range(bucket_index(self.node_id, nearest[0].node_id) + 1):
                 bucket = self.table.bucket(index)
                 if bucket is None or len(bucket.records) < SPARSE:
                     await self.refresh(index)
-        return len(self.table)
 
     async def ping(self, contact: Contact) -> float:
         """Seconds that a node takes to answer. Raises DeviceTimeout, PeerError."""
@@ -143,11 +148,26 @@ class DhtNode:
             raise PeerError(f"the node refuses to answer: {answer.reason}")
         return loop.time() - started
 
+    async def ping_all(self, contacts: list[Contact]) -> None:
+        """Ping nodes, a few at a time: who answers comes into the table or stays there, who does not loses standing."""
+        left = iter(contacts)
+
+        async def ping_some() -> None:
+            for contact in left:
+                try:
+                    await self.ask(contact, Ping(), PING_TIMEOUT_S)
+                except BitrelayError:
+                    pass
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MAX_CHECKS):
+                group.create_task(ping_some())
+
     async def lookup(self, target: bytes, *, plan: Plan | None = None) -> Found:
         """The nearest nodes to an id that answer, without early stop."""
         if len(target) != ID_SIZE:
             raise BadData(f"an id has {ID_SIZE} bytes, not {len(target)}")
-        known = self.table.closest(target, SEEDS)
+        known = self._seeds(target)
         found = await lookup.find_node(target, self.node_id, known, self.ask, plan or Plan(self.paths))
         return self._looked_up(found)
 
@@ -176,7 +196,7 @@ class DhtNode:
         def enough(values: Iterable[SignedValue]) -> bool:
             return any(owner in (None, value.owner) for value in values)
 
-        known = self.table.closest(key, SEEDS)
+        known = self._seeds(key)
         found = self._looked_up(
             await lookup.find_value(key, self.node_id, known, self.ask, plan or Plan(self.paths), enough)
         )
@@ -229,7 +249,7 @@ class DhtNode:
                 self._failed(contact)
             raise
         self._last_heard = loop.time()
-        self._heard(contact, self._last_heard - started)
+        self._heard(contact, self._last_heard - started, touch=not isinstance(question, Ping))
         return answer
 
     async def answer(self, asker: Contact | None, question: Question) -> Answer:
@@ -249,17 +269,19 @@ class DhtNode:
             case Ping():
                 return Pong(asker.addresses[0] if asker and asker.addresses else None)
             case FindNode(target):
-                return Nodes(self._near(target, asker))
+                return Nodes(self.nearest_for(target, asker))
             case FindValue(key, after):
                 values, more = self.store.find(key, after, VALUES_ROOM, now)
-                return Values(values, more, () if values else self._near(key, asker))
+                return Values(values, more, () if values else self.nearest_for(key, asker))
             case Store(value):
-                return self._keep(asker, value, now)
+                return self.keep(asker, value, now)
 
-    def _near(self, target: bytes, asker: Contact | None) -> tuple[Contact, ...]:
+    def nearest_for(self, target: bytes, asker: Contact | None) -> tuple[Contact, ...]:
+        """The nodes that another is told of."""
         return tuple(self.table.closest(target, without=asker.node_id if asker else None, sound=True))
 
-    def _keep(self, asker: Contact | None, value: SignedValue, now: float) -> Answer:
+    def keep(self, asker: Contact | None, value: SignedValue, now: float) -> Answer:
+        """What becomes of a value that another brings."""
         if asker is None:
             return self._refuse(Refusal.NOT_PROVEN)
         refusal = self.store.put(value, now, asker.node_id)
@@ -272,6 +294,11 @@ class DhtNode:
     def _refuse(self, reason: Refusal) -> Refused:
         self.statistics.refused[reason.name] += 1
         return Refused(reason)
+
+    def _seeds(self, target: bytes) -> list[Contact]:
+        # Nodes that failed to answer are asked again only if there are few others.
+        sound = self.table.closest(target, SEEDS, sound=True)
+        return sound if len(sound) >= K else self.table.closest(target, SEEDS)
 
     def _looked_up(self, found: Found) -> Found:
         self.table.touch(found.target, self.clock())
@@ -289,8 +316,8 @@ class DhtNode:
             return None
         return answer.reason if isinstance(answer, Refused) else Stored()
 
-    def _heard(self, contact: Contact, rtt: float | None) -> None:
-        insertion = self.table.heard(contact, self.clock(), rtt)
+    def _heard(self, contact: Contact, rtt: float | None, *, touch: bool = True) -> None:
+        insertion = self.table.heard(contact, self.clock(), rtt, touch=touch)
         if insertion.heard is Heard.ADDED and self._tell is not None:
             self._tell(events.NodeAdded(contact))
         elif insertion.heard is Heard.CROWDED:
@@ -322,18 +349,3 @@ class DhtNode:
                 continue
             except BitrelayError:
                 return
-
-    async def _ping_all(self, contacts: list[Contact]) -> None:
-        # As the table is restored: who answers is in it.
-        left = iter(contacts)
-
-        async def ping_some() -> None:
-            for contact in left:
-                try:
-                    await self.ask(contact, Ping(), PING_TIMEOUT_S)
-                except BitrelayError:
-                    pass
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(MAX_CHECKS):
-                group.create_task(ping_some())

@@ -76,8 +76,11 @@ class RoutingTable:
         """The bucket, if anything is or was in it. index: 0, the farthest, to 255."""
         return self._buckets.get(index)
 
-    def heard(self, contact: Contact, now: float, rtt: float | None = None) -> Insertion:
-        """A node has answered (rtt: after how many seconds) or has proved itself with a question (None)."""
+    def heard(self, contact: Contact, now: float, rtt: float | None = None, *, touch: bool = True) -> Insertion:
+        """A node has answered (rtt: after how many seconds) or has proved itself with a question (None).
+
+        touch: whether that keeps its bucket from being refreshed. A ping's answer does not: it brings no new nodes.
+        """
         index = bucket_index(self.own_id, contact.node_id)
         if index == ID_BITS:
             return Insertion(Heard.SELF)
@@ -88,7 +91,7 @@ class RoutingTable:
         if record is not None:
             if record.contact is not contact and record.contact.addresses != contact.addresses:
                 self._moved(bucket, record, contact)
-            bucket.seen(record, now, rtt)
+            bucket.seen(record, now, rtt, touch=touch)
             return _KNOWN
         if len(bucket.records) < K:
             if not self._has_room(bucket, contact):

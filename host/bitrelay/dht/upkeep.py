@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import BitrelayError
-from .messages import SignedValue
+from .messages import Contact, SignedValue
 from .values import key_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ REPUBLISH_S = 3600.0
 _LOOK_S = 60.0
 # A holder waits up to this long for another one to bring a value.
 _PATIENCE_S = 600.0
+MAX_PINGS = 16
+"""Nodes that are pinged in one go, about once a minute, to see whether they live."""
 MAX_AT_ONCE = 256
 """Keys that are brought again in one go; the others' turn comes next."""
 
@@ -53,13 +55,30 @@ class Upkeep:
                 raise outcome
 
     async def _refresh(self) -> None:
+        # Buckets in which nothing happened; nodes of which nothing is heard; and who is nearest to ourselves.
         node = self._node
+        met = node.clock()
         while True:
             await asyncio.sleep(_LOOK_S * node.random.uniform(0.5, 1.5))
             for index in node.table.stale(node.clock(), REFRESH_S):
                 bucket = node.table.bucket(index)
                 if bucket is not None and bucket.needs_refresh(node.clock(), REFRESH_S):
                     await node.refresh(index)
+            await node.ping_all(self._questionable())
+            if not 0 <= node.clock() - met < REFRESH_S:
+                met = node.clock()
+                await node.lookup(node.node_id)
+
+    def _questionable(self) -> list[Contact]:
+        # Nodes that gave no sign for long, or that failed to answer lately: they are not to be told to others for long.
+        now = self._node.clock()
+        found = [
+            (record.last_seen, record.contact)
+            for record in self._node.table
+            if record.failures or not 0 <= now - record.last_seen < REFRESH_S
+        ]
+        found.sort(key=lambda entry: entry[0])
+        return [contact for _, contact in found[:MAX_PINGS]]
 
     async def _republish(self) -> None:
         node = self._node
