@@ -35,6 +35,7 @@
      |       +- NoSession         there is no secure session with it
      |       +- MessageRefused    it sent what its session did not seal, or sent it twice
      |       +- NotConnected      there is no connection with it
+     +- CommandFailed        the node that runs could not do what a command told it
      +- Unreachable          nobody can be reached at that address
      +- LimitReached         a limit of our own says no for now
      +- DeviceTimeout        no answer within the deadline
@@ -356,6 +357,14 @@ class MessageRefused(PeerError):
 
 class NotConnected(PeerError):
     """Raised when there is no connection with a peer."""
+
+
+class CommandFailed(BitrelayError):
+    """Raised when a node that runs could not do what a command told it; exit_code as the node's own error has it."""
+
+    def __init__(self, what: str, *, exit_code: ExitCode, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, device=device, hint=hint)
+        self.exit_code = exit_code
 
 
 class Unreachable(BitrelayError):

@@ -140,12 +140,12 @@ def test_work_is_known_until_it_expires_and_only_that_of_the_node_itself() -> No
     records = [record_of(local_identity(number)) for number in range(3)]
     ids = [keys_of(number).peer_id for number in range(3)]
     with pytest.raises(IdentityRefused):
-        proofs.admit(records[0], ids[1])
+        proofs.admit(records[0], ids[1], HERE)
     assert not any(map(proofs.knows, ids))
     for record, node_id in zip(records, ids, strict=True):
-        proofs.admit(record, node_id)
+        proofs.admit(record, node_id, HERE)
     assert list(map(proofs.knows, ids)) == [False, True, True]
     now += IDENTITY_S + 1
     assert not any(map(proofs.knows, ids))
     with pytest.raises(IdentityRefused):
-        proofs.admit(records[0], ids[0])
+        proofs.admit(records[0], ids[0], HERE)

@@ -17,7 +17,7 @@ from ..identity.keys import IdentityKeys
 from ..transports.address import Udp
 from .observed import version_of
 from .paths import Paths
-from .proofs import ProvenNodes
+from .proofs import ProvenNodes, Verify
 from .wire import Datagram, Head, Signer, unseal
 
 _MOST_BUFFERED: Final = 1 << 18  # bytes that the system does not take yet
@@ -41,8 +41,8 @@ class Endpoint:
     """UDP sockets, one of each IP version, under one node's keys.
 
     record: our identity record as it is now, None without a proof of work: others then answer us and do not remember
-    us. base: the difficulty that others must have.
-    clock: Unix seconds; steady: seconds of a clock that does not go back. random: so many random bytes.
+    us. base: the difficulty that others must have; verify: says whose work holds, instead. clock: Unix seconds; steady:
+    seconds of a clock that does not go back. random: so many random bytes.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Endpoint:
         record: Callable[[], bytes | None],
         *,
         base: int = DIFFICULTY_BASE,
+        verify: Verify | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = os.urandom,
@@ -61,7 +62,7 @@ class Endpoint:
         self.random = random
         self.traffic = Traffic()
         self.signer = Signer(keys, clock)
-        self.proofs = ProvenNodes(base, clock=clock)
+        self.proofs = ProvenNodes(base, clock=clock, verify=verify)
         self.paths = Paths(steady)
         self._clock = clock
         self._sockets: dict[int, tuple[Udp, _Sender]] = {}
@@ -114,10 +115,10 @@ class Endpoint:
             self.traffic.dropped[error.fault.name] += 1
             return None
 
-    def admit(self, record: bytes, node_id: bytes) -> None:
+    def admit(self, record: bytes, node_id: bytes, source: Udp) -> None:
         """Remember that this node's work holds; if it does not, count why."""
         try:
-            self.proofs.admit(record, node_id)
+            self.proofs.admit(record, node_id, source)
         except IdentityRefused as error:
             self.traffic.dropped[f"WORK_{error.reason}"] += 1
 

@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from ..errors import DiskFull, PortError, TooNew
@@ -17,7 +16,6 @@ from .state_directory import StateDirectory
 
 SCHEMA_VERSION: Final = 1
 
-_BESIDE: Final = ("", "-journal", "-wal", "-shm")
 _KINDS: Final = ("nodes", "values", "own")
 _MOST_ENTRIES: Final = 16_384
 _MOST_ENTRY: Final = 4_096  # characters
@@ -53,10 +51,7 @@ class StateFile:
         except _DAMAGE as error:
             if _is_full(error):
                 raise self._told(error) from None
-            for ending in _BESIDE:
-                beside = Path(f"{self._path}{ending}")
-                if os.path.lexists(beside):
-                    directory.put_aside(beside)
+            directory.put_database_aside(self._path)
             try:
                 self._database, self.saved = self._opened()
             except _DAMAGE as again:

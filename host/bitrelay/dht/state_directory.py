@@ -14,8 +14,11 @@ from ..identity.private_file import data_home, demand_private
 
 IDENTITY: Final = "own.identity"
 STATE: Final = "state.sqlite"
+PEERS: Final = "peers.sqlite"
 LOCK: Final = "node.lock"
 SOCKET: Final = "control.sock"
+
+_BESIDE: Final = ("", "-journal", "-wal", "-shm")
 
 
 def default_directory() -> Path:
@@ -47,6 +50,10 @@ class StateDirectory:
         return self.path / STATE
 
     @property
+    def peers(self) -> Path:
+        return self.path / PEERS
+
+    @property
     def socket(self) -> Path:
         return self.path / SOCKET
 
@@ -64,6 +71,13 @@ class StateDirectory:
             raise PortError(f"cannot set {path} aside: {error.strerror}") from None
         self.set_aside.append(aside)
         return aside
+
+    def put_database_aside(self, path: Path) -> None:
+        """The same for a database of SQLite's, with what lies beside it. Raises PortError."""
+        for ending in _BESIDE:
+            beside = Path(f"{path}{ending}")
+            if os.path.lexists(beside):
+                self.put_aside(beside)
 
     def close(self) -> None:
         """Let another node have it. Harmless when repeated."""

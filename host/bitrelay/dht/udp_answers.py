@@ -107,7 +107,7 @@ class Answers:
         opened, source = asked.opened, asked.answered.source
         if asked.is_there and opened.record is not None and not self._proofs.knows(sender):
             if self._work.take(source_of(source.host), now):
-                self._endpoint.admit(opened.record, sender)
+                self._endpoint.admit(opened.record, sender, source)
             else:
                 self._dropped["TOO_MUCH_WORK"] += 1
         known = asked.is_there and self._proofs.knows(sender)

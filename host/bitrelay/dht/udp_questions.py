@@ -158,7 +158,7 @@ class Questions:
         if asking.sends == 1:
             path.measured(self._endpoint.steady() - asking.sent_at)
         if opened.record is not None and not self._proofs.knows(sender):
-            self._endpoint.admit(opened.record, sender)
+            self._endpoint.admit(opened.record, sender, source)
         if isinstance(message, Pong) and message.observed is not None and self._proofs.knows(sender):
             self.observed.tell(sender, message.observed)
         asking.answer.set_result((sender, source, message))
