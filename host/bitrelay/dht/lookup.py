@@ -21,8 +21,9 @@ from .values import latest
 
 ALPHA = 3
 """Questions at a time (row DHT-06)."""
-STALL_S = 1.0
-"""A question that is unanswered for longer no longer counts as one of these: most who answer at all do so by then."""
+STALL_S = 2.0
+"""A question that is unanswered for longer no longer counts as one of these, and a lookup does not wait for it to end.
+Most who answer at all do so by then, even if a datagram gets lost."""
 MAX_ASKERS = 12
 """Questions under way on one path, stalled ones among them."""
 MAX_PATHS = 8
@@ -182,8 +183,10 @@ class _Lookup:
         loop = asyncio.get_running_loop()
         stalled = False
 
-        def stall() -> None:
+        def stall(candidate: Candidate) -> None:
             nonlocal stalled
+            path.stall(candidate)
+            self._wake()
             if not path.ended and len(askers.tasks) < MAX_ASKERS:
                 stalled = True
                 askers.add(self._ask_along(path, askers))
@@ -192,7 +195,7 @@ class _Lookup:
             candidate = path.next() if loop.time() < self.deadline else None
             if candidate is not None:
                 path.ask(candidate)
-                timer = loop.call_later(STALL_S, stall)
+                timer = loop.call_later(STALL_S, stall, candidate)
                 try:
                     await self._question(path, candidate)
                 finally:
@@ -220,6 +223,7 @@ class _Lookup:
             else:
                 answer, values = await self._values_of(contact)
         except asyncio.CancelledError:
+            self.failures += candidate.state is State.STALLED
             self._step(candidate, contact, path, "it was not waited for")
             raise
         except BitrelayError as error:

@@ -14,8 +14,13 @@ MAX_CANDIDATES = 256
 class State(Enum):
     HEARD_OF = auto()
     ASKED = auto()
+    STALLED = auto()
+    """Asked, and silent for so long that others are asked in its stead. It may still answer."""
     ANSWERED = auto()
     FAILED = auto()
+
+
+_OUT = (State.STALLED, State.FAILED)
 
 
 @dataclass(slots=True)
@@ -83,7 +88,7 @@ class Path:
         """
         left, answered = self.width, True
         for candidate in self.candidates:
-            if candidate.state is State.FAILED or candidate.depth > self.max_depth:
+            if candidate.state in _OUT or candidate.depth > self.max_depth:
                 continue
             if candidate.state is State.HEARD_OF:
                 if self.taken.get(candidate.contact.node_id, self.number) == self.number:
@@ -102,6 +107,11 @@ class Path:
         self.taken[candidate.contact.node_id] = self.number
         self.in_flight += 1
         self.questions -= 1
+
+    def stall(self, candidate: Candidate) -> None:
+        """It is silent for long: the lookup does not wait for it."""
+        if candidate.state is State.ASKED:
+            candidate.state = State.STALLED
 
     def done(self, candidate: Candidate) -> None:
         """Its question is no longer under way, however it ended."""

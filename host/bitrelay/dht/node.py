@@ -125,7 +125,8 @@ class DhtNode:
         await self.ping_all([contact for contact in remembered if contact.node_id not in known])
         known |= {contact.node_id: contact for contact in self.table.closest(self.node_id, SEEDS)}
         seeds = sorted(known.values(), key=lambda contact: distance(contact.node_id, self.node_id))
-        await lookup.find_node(self.node_id, self.node_id, seeds, self.ask, Plan(self.paths))
+        # On all paths: one honest node among those who bring us in must be enough to find the others.
+        await lookup.find_node(self.node_id, self.node_id, seeds, self.ask, Plan(lookup.MAX_PATHS))
         await self._fill_buckets()
         # Once more, now that there are many to begin with: all who are near must know of us.
         await self.lookup(self.node_id)
@@ -243,10 +244,13 @@ class DhtNode:
             self.statistics.bad_answers += 1
             self._failed(contact, misbehaved=True)
             raise
+        except asyncio.CancelledError:
+            # A lookup did not wait for it to the end: whether it lives is seen when it is pinged.
+            if loop.time() >= started + lookup.STALL_S:
+                self._unanswered(contact, started)
+            raise
         except BitrelayError:
-            self.statistics.timeouts += 1
-            if self._last_heard >= started - LINK_ALIVE_S:
-                self._failed(contact)
+            self._unanswered(contact, started)
             raise
         self._last_heard = loop.time()
         self._heard(contact, self._last_heard - started, touch=not isinstance(question, Ping))
@@ -324,6 +328,11 @@ class DhtNode:
             self.statistics.crowded += 1
         elif insertion.doubtful is not None:
             self._check(insertion.doubtful)
+
+    def _unanswered(self, contact: Contact, asked_at: float) -> None:
+        self.statistics.timeouts += 1
+        if self._last_heard >= asked_at - LINK_ALIVE_S:
+            self._failed(contact)
 
     def _failed(self, contact: Contact, *, misbehaved: bool = False) -> None:
         if self.table.failed(contact.node_id, misbehaved=misbehaved) and self._tell is not None:

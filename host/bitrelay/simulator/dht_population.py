@@ -14,8 +14,8 @@ from .id_index import IdIndex
 EPOCH = 1_800_000_000
 Telling = Callable[[str, int, int], None]
 """Told what is being done, how much of it is, and how much there is to do."""
-BOOTSTRAP = 3
-"""Nodes that a newcomer is told of."""
+BOOTSTRAP = 8
+"""Nodes that a newcomer is told of, whoever they are: colluders among them."""
 _FIRST = 20
 _GROWTH_PER_S = 1 / 200
 
