@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from ..dht.lookup import Plan
 from ..dht.node import DEFAULT_PATHS
 from .local_nodes import LocalNode, has_value, put_value, start_nodes
 
@@ -89,7 +90,7 @@ async def run_claim(claim: Claim, tell: Callable[[str], None] = lambda what: Non
 
 
 async def _gets(local: LocalNode, name: str, data: bytes) -> bool:
-    return await has_value(local, name, data, DEFAULT_PATHS)
+    return await has_value(local, name, data, Plan(DEFAULT_PATHS))
 
 
 async def _refresh(local: LocalNode) -> None:

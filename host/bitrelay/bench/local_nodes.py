@@ -98,10 +98,10 @@ async def put_value(local: LocalNode, name: str, data: bytes) -> bool:
     return (await local.node.put(value)).stored > 0
 
 
-async def has_value(local: LocalNode, name: str, data: bytes, paths: int) -> bool:
+async def has_value(local: LocalNode, name: str, data: bytes, plan: Plan) -> bool:
     """Whether the node gets this value from the others."""
     try:
-        found = await local.node.get(Kind.APPLICATION, name, plan=Plan(paths))
+        found = await local.node.get(Kind.APPLICATION, name, plan=plan)
     except BitrelayError:
         return False
     return any(value.data == data for value in found.values)

@@ -171,6 +171,33 @@ def peers_(state: StateOption = None, json: JsonFlag = False) -> None:
         out.table(columns, [_peer(peer) for peer in peers])
 
 
+@app.command("crawl")
+def crawl(
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=240, help="For how long at most.")] = 60,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.05, max=60, help="Seconds from one lookup to the next.")
+    ] = 1.0,
+    state: StateOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Find out who is in the network: look up everybody who is found, one after the other, at a measured pace."""
+    with reporting(json) as out:
+        request = {"do": "crawl", "seconds": seconds, "interval_ms": round(interval * 1000)}
+        done, found = run_until_told(_told_by(state, request))
+        if json:
+            for peer in found:
+                out.record(peer)
+            out.record(done)
+            return
+        out.table(
+            ("node", "address", "bits that differ"), [(p["id"], _first(p), str(p["hop_distance"])) for p in found]
+        )
+        more = f", {done['left']} not looked up" if done["left"] else ""
+        out.line(
+            f"{done['peers']} nodes by {done['crawled']} lookups{more}; an estimate says {done['estimated_size']}."
+        )
+
+
 @app.command("status")
 def status(state: StateOption = None, json: JsonFlag = False) -> None:
     """Show the node: its id and addresses, what it keeps, and what it has sent and dropped."""

@@ -1,4 +1,4 @@
-"""What a running node does for a command (`control`): put, get, lookup, peers, status."""
+"""What a running node does for a command (`control`): put, get, lookup, peers, crawl, status."""
 
 import asyncio
 import re
@@ -8,11 +8,16 @@ from typing import Any
 from ..errors import BadData, CheckFailed
 from . import values
 from .control import Request, Tell
+from .crawler import Crawler
 from .lookup import MAX_PATHS, Found, Plan
 from .messages import MAX_DATA, Contact, SignedValue
 from .node_id import ID_SIZE, bucket_index, hop_distance
 from .service import NodeService
 from .values import MAX_LIFETIME_S, Kind
+
+MAX_CRAWL_S = 240
+LEAST_CRAWL_MS = 50
+"""Between two lookups: a crawl must be no burden to those it counts."""
 
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
 
@@ -28,6 +33,7 @@ class Commands:
             "get": self._get,
             "lookup": self._lookup,
             "peers": self._peers,
+            "crawl": self._crawl,
             "status": self._status,
         }
 
@@ -104,6 +110,37 @@ class Commands:
                 }
             )
         return {"peers": len(records)}
+
+    async def _crawl(self, request: Request, tell: Tell) -> Any:
+        # Until there is nobody left to look up, or the time is over.
+        seconds = _number(request, "seconds", 1, MAX_CRAWL_S)
+        interval_s = _number(request, "interval_ms", LEAST_CRAWL_MS, 60_000) / 1000
+        crawler = Crawler(self._node, interval_s=interval_s)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        told: set[bytes] = set()
+        crawler.seed()
+        while crawler.queued and loop.time() < end:
+            next_at = loop.time() + interval_s
+            await crawler.step()
+            for peer in [peer for peer in crawler.peers.values() if peer.peer_id not in told]:
+                told.add(peer.peer_id)
+                await tell(
+                    _contact(Contact(peer.peer_id, peer.addresses))
+                    | {
+                        "hop_distance": peer.hop_distance,
+                        "reputation": round(peer.reputation, 3),
+                        "last_seen": round(peer.last_seen, 3),
+                    }
+                )
+            await asyncio.sleep(max(0.0, min(next_at, end) - loop.time()))
+        return {
+            "peers": len(told),
+            "crawled": crawler.crawled,
+            "left": crawler.queued,
+            "not_remembered": crawler.not_remembered,
+            "estimated_size": round(self._node.estimated_size()),
+        }
 
     async def _status(self, request: Request, tell: Tell) -> Any:
         node, network = self._node, self._service.network

@@ -108,7 +108,11 @@ class NodeService:
         self._on_progress = on_progress
         self._state = StateFile(directory)
         self._sequence = self._state.saved.sequence
-        self._cache = self._opened_cache()
+        try:
+            self._cache = self._opened_cache()
+        except BaseException:
+            self._state.close()
+            raise
         difficulty = settings.difficulty
         self.identity = IdentityService(
             self._obtain,
@@ -224,13 +228,22 @@ class NodeService:
     def _opened_cache(self) -> PeerCache:
         path = self._directory.peers
         try:
-            return PeerCache(path, clock=self.clock)
+            return self._usable_cache(path)
         except (BadData, PortError) as error:
             if isinstance(error, PortBusy):
                 raise
             # Another program's, or a newer release's, it can only be by damage: the directory is a node's own.
             self._directory.put_database_aside(path)
-            return PeerCache(path, clock=self.clock)
+            return self._usable_cache(path)
+
+    def _usable_cache(self, path: Path) -> PeerCache:
+        cache = PeerCache(path, clock=self.clock)
+        try:
+            cache.prune(self.clock())  # a flipped bit can make it one that is only read
+        except BaseException:
+            cache.close()
+            raise
+        return cache
 
     def _own_record(self) -> bytes:
         local = self.identity.local

@@ -109,6 +109,9 @@ class StateFile:
             raise sqlite3.DatabaseError("it is damaged")
         if version > SCHEMA_VERSION:
             raise TooNew(f"{self._path} was made by a newer release of bitrelay", hint="Update bitrelay")
+        # A flipped bit can make it one that is only read.
+        with connection:
+            connection.execute("UPDATE state SET sequence = sequence")
 
     def _told(self, error: Exception) -> PortError | DiskFull:
         if _is_full(error):
