@@ -45,6 +45,7 @@ def fault_of(datagram: bytes, own_id: bytes = BOB.peer_id, now: float = NOW) -> 
     return caught.value.fault
 
 
+@pytest.mark.requirement("DHT-01")
 @given(MESSAGES, st.none() | st.binary(min_size=1, max_size=303), st.booleans(), st.booleans())
 def test_a_datagram_comes_as_it_was_sent(message: Message, record: bytes | None, wants: bool, can: bool) -> None:
     if len(encode_body(message)) + len(record or b"") > ROOM:

@@ -1,4 +1,4 @@
-"""The DHT's network over UDP: a `network.Network` (row DHT-24). `udp_questions` asks, `udp_answers` answers."""
+"""The DHT's network over UDP: a `network.Network`. `udp_questions` asks, `udp_answers` answers."""
 
 from ..errors import BadDatagram, TransportClosed
 from ..transports.address import Udp

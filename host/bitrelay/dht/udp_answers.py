@@ -1,4 +1,4 @@
-"""What other nodes ask over UDP, and what they get (rows DHT-16, DHT-24).
+"""What other nodes ask over UDP, and what they get.
 
 To an address that has not proved itself goes nothing larger than three times what came from it: a pong, or a refusal
 that brings a cookie. Who shows the cookie, and with it its proof of work if we do not know that yet, is answered as a

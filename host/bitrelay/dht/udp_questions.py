@@ -1,4 +1,4 @@
-"""Questions to other nodes over UDP, and their answers (rows DHT-16, DHT-19).
+"""Questions to other nodes over UDP, and their answers (row DHT-16).
 
 A node that does not know us yet refuses the first question, with a cookie; it gets it once more with the cookie and, if
 it wants it, our proof of work. Nobody above sees it.
