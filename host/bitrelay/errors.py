@@ -14,6 +14,7 @@
      |   +- DamagedIdentity  an identity's file that was altered
      |   +- NotPrivate       a file with secrets that others can get at
      |   +- WrongAddress     an address that is none, or is of another transport
+     |   +- BadDatagram      a datagram that is none of the DHT's
      +- NoFirmware           no firmware file, and no network to get it from
      +- DiskFull             no room for a file on this computer
      +- NoDevice             no device, or several to choose from
@@ -34,6 +35,7 @@
      |       +- NoSession         there is no secure session with it
      |       +- MessageRefused    it sent what its session did not seal, or sent it twice
      |       +- NotConnected      there is no connection with it
+     +- CommandFailed        the node that runs could not do what a command told it
      +- Unreachable          nobody can be reached at that address
      +- LimitReached         a limit of our own says no for now
      +- DeviceTimeout        no answer within the deadline
@@ -199,6 +201,25 @@ class WrongAddress(BadData):
     """Raised when an address cannot be read, or is of a kind that the transport does not take."""
 
 
+class DatagramFault(StrEnum):
+    """Why a datagram of the DHT was not taken."""
+
+    TOO_SHORT = "it is too short"
+    TOO_LONG = "it is too long"
+    OTHER_VERSION = "it is of another version"
+    MALFORMED = "it cannot be read"
+    STALE = "the clocks are too far apart, or it is old"
+    FORGED = "its signature does not hold"
+
+
+class BadDatagram(BadData):
+    """Raised when a datagram is none of the DHT's, or not for this node; fault tells why."""
+
+    def __init__(self, fault: DatagramFault, *, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"the datagram is not valid: {fault}", device=device, hint=hint)
+        self.fault = fault
+
+
 class NoFirmware(BitrelayError):
     """Raised when a firmware file is not in the cache and cannot be downloaded."""
 
@@ -338,6 +359,14 @@ class MessageRefused(PeerError):
 
 class NotConnected(PeerError):
     """Raised when there is no connection with a peer."""
+
+
+class CommandFailed(BitrelayError):
+    """Raised when a node that runs could not do what a command told it; exit_code as the node's own error has it."""
+
+    def __init__(self, what: str, *, exit_code: ExitCode, device: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, device=device, hint=hint)
+        self.exit_code = exit_code
 
 
 class Unreachable(BitrelayError):

@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import EXIT_MEANING, ExitCode
-from . import backup, config, decode, devices, flash, identity, lab, relay, repl, stream, sybil
+from . import backup, bench, config, decode, devices, flash, identity, lab, node, relay, repl, simulate, stream, sybil
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANING.items()) + "."
 
@@ -38,6 +38,9 @@ app.command("repl")(repl.repl)
 identity.app.command("sybil-trial")(sybil.sybil_trial)
 app.add_typer(identity.app, name="identity")
 app.add_typer(lab.app, name="lab")
+app.add_typer(node.app, name="node")
+app.add_typer(bench.app, name="bench")
+app.add_typer(simulate.app, name="simulate")
 
 
 def _print_version(wanted: bool) -> None:

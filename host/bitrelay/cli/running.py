@@ -4,18 +4,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from ..errors import ExitCode
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
 Result = TypeVar("Result")
 
 
-def run_until_told(work: Coroutine[Any, Any, Result]) -> Result:
+def run_until_told(
+    work: Coroutine[Any, Any, Result], loop_factory: "Callable[[], AbstractEventLoop] | None" = None
+) -> Result:
     """Run the work and return its result; SIGINT, SIGTERM and SIGHUP cancel it. Exits with INTERRUPTED if one did.
 
+    loop_factory: makes the event loop to run it in, if it is not to be an ordinary one.
     An impatient second Ctrl-C changes nothing: it must not leave half of the work behind.
     """
     import asyncio
@@ -29,7 +35,8 @@ def run_until_told(work: Coroutine[Any, Any, Result]) -> Result:
         return await work
 
     try:
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(main())
     except asyncio.CancelledError:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 

@@ -1,0 +1,1 @@
+"""Measurements: what bitrelay costs and how well it does, beside others where there are any."""

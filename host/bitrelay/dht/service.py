@@ -1,0 +1,314 @@
+"""A node that runs for good: identity, network, state on disk, first nodes, and what keeps it there."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from shared_protocol.pow import DIFFICULTY_BASE
+
+from ..defense.arrivals import address_group
+from ..errors import BadData, BitrelayError, DamagedIdentity, DiskFull, NoIdentity, PortBusy, PortError, Unreachable
+from ..identity.difficulty import DifficultyConfig
+from ..identity.events import IdentityEvent
+from ..identity.generate import IdentityGenerated, generate
+from ..identity.local import LocalIdentity, load_identity, update_identity
+from ..identity.mining import MiningProgress, mine
+from ..identity.peer_cache import PeerCache
+from ..identity.pending import pending_path
+from ..identity.proof import PowIdentity
+from ..identity.record import from_record, to_record
+from ..identity.service import IdentityService, Registration
+from ..transports.address import Udp
+from .bootstrap import first_contacts
+from .endpoint import Endpoint
+from .events import Event
+from .flood import FloodLimits
+from .lan import LanDiscovery
+from .node import DhtNode
+from .snapshot import restore, snapshot
+from .state import StateFile
+from .state_directory import StateDirectory
+from .udp import UdpNetwork
+
+_log = logging.getLogger(__name__)
+
+SAVE_S: Final = 60.0
+ALONE_S: Final = 30.0
+"""How often a node that knows nobody tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a node is to run.
+
+    listen: IP addresses, one of each version; bootstrap: first nodes, whose names may be names; lan: look for nodes in
+    the local network, on these interfaces of ours if any are given; difficulty: of our own proof of work, if it is
+    made now, and the least that others must have.
+    """
+
+    listen: tuple[Udp, ...]
+    bootstrap: tuple[Udp, ...] = ()
+    lan: bool = False
+    lan_interfaces: tuple[str, ...] | None = None
+    difficulty: int = DIFFICULTY_BASE
+    limits: FloodLimits = FloodLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something of the state was lost: what, in words."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The node is in the network, and knows so many others."""
+
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something does not go well, and is tried again."""
+
+    error: BitrelayError
+
+
+Told = Event | Dropped | Joined | Trouble
+
+
+class NodeService:
+    """The node whose state is in this directory.
+
+    identity: its file, in the directory or elsewhere; made if there is none, and never replaced. tell: called with what
+    happens, must not raise. on_progress: how the mining of an identity goes on.
+    """
+
+    def __init__(
+        self,
+        directory: StateDirectory,
+        identity: Path,
+        settings: Settings,
+        *,
+        tell: Callable[[Told], None] = lambda told: None,
+        on_progress: Callable[[MiningProgress], None] = lambda progress: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = clock
+        self._directory = directory
+        self._path = identity
+        self._settings = settings
+        self._tell = tell
+        self._on_progress = on_progress
+        self._state = StateFile(directory)
+        self._sequence = self._state.saved.sequence
+        try:
+            self._cache = self._opened_cache()
+        except BaseException:
+            self._state.close()
+            raise
+        difficulty = settings.difficulty
+        self.identity = IdentityService(
+            self._obtain,
+            self._cache,
+            mine=mine,
+            save=partial(update_identity, identity),
+            register=self._register,
+            addresses=lambda: tuple(map(str, self.network.contact.addresses)),
+            network_size=lambda: int(self.node.estimated_size()) if self._up.is_set() else 0,
+            difficulty=DifficultyConfig(difficulty, difficulty),
+            clock=clock,
+        )
+        self.network: UdpNetwork
+        self.node: DhtNode
+        self._up = asyncio.Event()
+        self._joining = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        self._record: tuple[PowIdentity, bytes] | None = None
+        self._lan: LanDiscovery | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen and join. Raises what `load_identity`, `generate` and `UdpNetwork.listen` raise."""
+        try:
+            await self.identity.start()
+            await self._listen()
+        except BaseException:
+            await self.stop()
+            raise
+        self._begin(self._save_now_and_then())
+        self._begin(self._stay_joined())
+        if self._lan is not None:
+            self._begin(self._greet_found(self._lan))
+
+    async def stop(self) -> None:
+        """Save, and close all that is open. Harmless when it has not started."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.identity.stop()
+        try:
+            if self._lan is not None:
+                await self._lan.close()
+            if self._up.is_set():
+                await self.node.stop()
+                await self.save()
+        except BitrelayError as error:
+            self._tell(Trouble(error))
+        finally:
+            if hasattr(self, "network"):
+                await self.network.close()
+            self._cache.close()
+            self._state.close()
+
+    async def save(self) -> None:
+        """Keep what the node knows. Raises DiskFull, PortError."""
+        async with self._saving:
+            await asyncio.to_thread(self._state.save, snapshot(self.node), self._sequence)
+
+    def next_sequence(self) -> int:
+        """For a value of our user's: later than all before, and the time in ms if the clock was not set back."""
+        self._sequence = max(self._sequence + 1, int(self.clock() * 1000))
+        return self._sequence
+
+    async def _listen(self) -> None:
+        keys = self.identity.local.keys
+        endpoint = Endpoint(keys, self._own_record, verify=self._verified, clock=self.clock)
+        self.network = UdpNetwork(endpoint, self._settings.limits)
+        for address in self._settings.listen:
+            await self.network.listen(address)
+        self.node = DhtNode(self.network, clock=self.clock, tell=self._tell)
+        self._tell_losses()
+        self.network.serve(self.node.answer)
+        await self.node.start()
+        if self._settings.lan:
+            self._lan = LanDiscovery(keys.peer_id, self.network.bound, self._settings.lan_interfaces)
+            await self._lan.start()
+        self._up.set()
+
+    def _tell_losses(self) -> None:
+        restored = restore(self.node, self._state.saved.snapshot)
+        if self._cache.set_aside is not None:
+            self._tell(Dropped(f"the peers we knew were damaged: {self._cache.set_aside}"))
+        for aside in self._directory.set_aside:
+            self._tell(Dropped(f"it was damaged and is set aside: {aside}"))
+        lost = restored.dropped + self._state.saved.unreadable
+        if lost:
+            self._tell(Dropped(f"{lost} nodes or values that we knew cannot be read, or count no more"))
+
+    async def _obtain(self, tell: Callable[[IdentityEvent], None]) -> LocalIdentity:
+        asked = self._settings.difficulty
+        try:
+            local = load_identity(self._path)
+        except NoIdentity:
+            return (await self._made(asked, tell)).local
+        if local.proof.difficulty < asked:
+            raise BadData(
+                f"the identity in {self._path} has a proof of work of {local.proof.difficulty} bits, not {asked}",
+                hint="Give a lower --difficulty, or another --state",
+            )
+        return local
+
+    async def _made(self, difficulty: int, tell: Callable[[IdentityEvent], None]) -> IdentityGenerated:
+        work = partial(generate, self._path, difficulty, on_event=tell, on_progress=self._on_progress, clock=self.clock)
+        try:
+            return await work()
+        except DamagedIdentity:
+            # It is not an identity yet: what is lost is work.
+            self._directory.put_aside(pending_path(self._path))
+            return await work()
+
+    def _opened_cache(self) -> PeerCache:
+        path = self._directory.peers
+        try:
+            return self._usable_cache(path)
+        except (BadData, PortError) as error:
+            if isinstance(error, PortBusy):
+                raise
+            # Another program's, or a newer release's, it can only be by damage: the directory is a node's own.
+            self._directory.put_database_aside(path)
+            return self._usable_cache(path)
+
+    def _usable_cache(self, path: Path) -> PeerCache:
+        cache = PeerCache(path, clock=self.clock)
+        try:
+            cache.prune(self.clock())  # a flipped bit can make it one that is only read
+        except BaseException:
+            cache.close()
+            raise
+        return cache
+
+    def _own_record(self) -> bytes:
+        local = self.identity.local
+        if self._record is None or self._record[0] is not local.proof:
+            self._record = local.proof, to_record(local.proof, local.keys)
+        return self._record[1]
+
+    def _verified(self, record: bytes, source: Udp) -> PowIdentity:
+        try:
+            return self.identity.admit(record, address_group(source.host), (str(source),))
+        except (DiskFull, PortError) as error:
+            _log.warning("A peer was not remembered: %s", error)
+            return from_record(record, int(self.clock()), self._settings.difficulty)
+
+    async def _register(self, registration: Registration) -> None:
+        # Whoever we ask gets our record with the question: to be in the DHT is to have asked those who are near.
+        await self._up.wait()
+        await self._join()
+
+    async def _join(self) -> None:
+        async with self._joining:
+            contacts = await first_contacts(self._settings.bootstrap, self.network.greet)
+            known = await self.node.join(contacts)
+        if not known and self._settings.bootstrap:
+            error = Unreachable("none of the first nodes answers", hint="Check --bootstrap and the network")
+            self._tell(Trouble(error))
+            raise error
+        self._tell(Joined(known))
+
+    async def _stay_joined(self) -> None:
+        while True:
+            await asyncio.sleep(ALONE_S)
+            if len(self.node.table) or not self._settings.bootstrap or self._joining.locked():
+                continue
+            try:
+                await self._join()
+            except BitrelayError:
+                pass  # it was told
+
+    async def _greet_found(self, lan: LanDiscovery) -> None:
+        while True:
+            address = await lan.next()
+            try:
+                contact = await self.network.greet(address)
+                known = self.node.table.get(contact.node_id) is not None
+                if not known:
+                    await self.node.join([contact])
+            except BitrelayError as error:
+                _log.info("Nobody is at %s, though it was announced: %s", address, error)
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            try:
+                await self.save()
+            except BitrelayError as error:
+                self._tell(Trouble(error))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_tell_failure)
+        self._tasks.append(task)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    # Else a task that a fault of ours ended would end in silence.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("A task of the node has failed", exc_info=error)

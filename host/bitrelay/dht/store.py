@@ -1,0 +1,195 @@
+"""The values that a node keeps for others, within bounds (rows DHT-18, DHT-22).
+
+What is dropped when there is no room, and counted under these names:
+- `too_far`: the store is full, and a value is farther from us than all that are in it; or it was the farthest when one
+  that is nearer came.
+- `owner_full`, `key_full`, `node_full`: an owner has MAX_PER_OWNER values here; a key has MAX_OWNERS of them; or one
+  node has brought MAX_PER_NODE values of others. Those that were there before stay. But an owner that brings its value
+  itself, which takes a proof of work, takes the place of one whose owner did not.
+- `expired`: its time is over.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..identity.keys import peer_id_of
+from .messages import Refusal, SignedValue
+from .node_id import ID_SIZE, distance
+from .values import fault_of, is_later, key_of, size_of
+
+MAX_OWNERS = 64
+"""Values under one key."""
+MAX_PER_OWNER = 64
+MAX_PER_NODE = 1024
+MAX_VALUES = 8192
+MAX_BYTES = 4 << 20
+
+
+@dataclass(slots=True)
+class Held:
+    """A value that is kept. stored_at: when it was last brought; brought_by: by which node; by_owner: its owner did."""
+
+    value: SignedValue
+    stored_at: float
+    brought_by: bytes
+    by_owner: bool
+
+
+class ValueStore:
+    """The values of a node with this id. Times are Unix seconds, given by the caller."""
+
+    def __init__(self, own_id: bytes, *, max_values: int = MAX_VALUES, max_bytes: int = MAX_BYTES) -> None:
+        self.own_id = own_id
+        self.dropped: Counter[str] = Counter()
+        self._max_values = max_values
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._count = 0
+        self._keys: dict[bytes, dict[bytes, Held]] = {}
+        self._by_distance: list[tuple[int, bytes]] = []
+        self._of_owner: Counter[bytes] = Counter()
+        self._of_node: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[SignedValue]:
+        for _, key in self._by_distance:
+            for held in self._keys[key].values():
+                yield held.value
+
+    @property
+    def size(self) -> int:
+        """Of all values together, in bytes."""
+        return self._bytes
+
+    def put(self, value: SignedValue, now: float, brought_by: bytes = bytes(ID_SIZE)) -> Refusal | None:
+        """Keep a value that a node brings; None, or why not. The latest of an owner counts; once more is no fault."""
+        if fault_of(value, now) is not None:
+            return Refusal.BAD_VALUE
+        key = key_of(value.kind, value.name)
+        by_owner = peer_id_of(value.owner) == brought_by
+        known = self._keys.get(key, {}).get(value.owner)
+        if known is not None:
+            if known.value != value and not is_later(value, known.value):
+                return Refusal.OLD_VALUE
+            by_owner = by_owner or known.by_owner
+        refusal = self._make_room(key, value, brought_by, by_owner, known)
+        if refusal is not None:
+            return refusal
+        if known is not None:
+            self._remove(key, value.owner)
+        self._insert(key, Held(value, now, brought_by, by_owner))
+        return None
+
+    def find(self, key: bytes, after: bytes, room: int, now: float) -> tuple[tuple[SignedValue, ...], bool]:
+        """Values under a key of owners above `after`, ascending, as many as fit `room` bytes; whether there are more.
+
+        One at least, if there is any.
+        """
+        owners = self._keys.get(key)
+        if not owners:
+            return (), False
+        found: list[SignedValue] = []
+        for owner in sorted(owner for owner, held in owners.items() if owner > after and held.value.expires_at > now):
+            value = owners[owner].value
+            room -= size_of(value)
+            if found and room < 0:
+                return tuple(found), True
+            found.append(value)
+        return tuple(found), False
+
+    def expire(self, now: float) -> int:
+        """Drop what has expired; how many."""
+        over = [
+            (key, owner)
+            for key, owners in self._keys.items()
+            for owner, held in owners.items()
+            if held.value.expires_at <= now
+        ]
+        for key, owner in over:
+            self._remove(key, owner)
+        self.dropped["expired"] += len(over)
+        return len(over)
+
+    def due(self, now: float, age: float) -> list[SignedValue]:
+        """The values that nobody has brought for that many seconds, nearest first."""
+        return [
+            held.value
+            for _, key in self._by_distance
+            for held in self._keys[key].values()
+            if not 0 <= now - held.stored_at < age
+        ]
+
+    def republished(self, value: SignedValue, now: float) -> None:
+        """We have brought a value to others: it is not due again for a while."""
+        held = self._keys.get(key_of(value.kind, value.name), {}).get(value.owner)
+        if held is not None:
+            held.stored_at = now
+
+    def _make_room(
+        self, key: bytes, value: SignedValue, brought_by: bytes, by_owner: bool, known: Held | None
+    ) -> Refusal | None:
+        replaced = None
+        if known is None:
+            if self._of_owner[value.owner] >= MAX_PER_OWNER:
+                return self._full("owner_full")
+            owners = self._keys.get(key, {})
+            if len(owners) >= MAX_OWNERS:
+                replaced = next((owner for owner, held in owners.items() if not held.by_owner), None)
+                if not by_owner or replaced is None:
+                    return self._full("key_full")
+        counts_anew = not by_owner and (known is None or known.brought_by != brought_by)
+        if counts_anew and self._of_node[brought_by] >= MAX_PER_NODE:
+            return self._full("node_full")
+        if replaced is not None:
+            self._remove(key, replaced)
+            self.dropped["key_full"] += 1
+        freed = size_of(known.value) if known is not None else 0
+        more = known is None
+        while (
+            len(self) + more > self._max_values or self._bytes - freed + size_of(value) > self._max_bytes
+        ) and self._by_distance:
+            far, farthest = self._by_distance[-1]
+            if far <= distance(self.own_id, key):
+                self.dropped["too_far"] += 1
+                return Refusal.TOO_FAR
+            self._remove(farthest, next(iter(self._keys[farthest])))
+            self.dropped["too_far"] += 1
+        return None
+
+    def _full(self, why: str) -> Refusal:
+        self.dropped[why] += 1
+        return Refusal.NO_ROOM
+
+    def _insert(self, key: bytes, held: Held) -> None:
+        owners = self._keys.get(key)
+        if owners is None:
+            owners = self._keys[key] = {}
+            insort(self._by_distance, (distance(self.own_id, key), key))
+        owners[held.value.owner] = held
+        self._bytes += size_of(held.value)
+        self._count += 1
+        self._of_owner[held.value.owner] += 1
+        if not held.by_owner:
+            self._of_node[held.brought_by] += 1
+
+    def _remove(self, key: bytes, owner: bytes) -> None:
+        owners = self._keys[key]
+        held = owners.pop(owner)
+        self._bytes -= size_of(held.value)
+        self._count -= 1
+        _less(self._of_owner, owner)
+        if not held.by_owner:
+            _less(self._of_node, held.brought_by)
+        if not owners:
+            del self._keys[key]
+            del self._by_distance[bisect_left(self._by_distance, (distance(self.own_id, key), key))]
+
+
+def _less(counts: Counter[bytes], name: bytes) -> None:
+    counts[name] -= 1
+    if counts[name] <= 0:
+        del counts[name]
