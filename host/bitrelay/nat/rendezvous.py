@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..errors import BadData, BitrelayError, DeviceTimeout, Unreachable
-from ..identity.handshake_limit import TokenBucket
+from ..transports.token_bucket import TokenBucket
 from .offer import MAX_SIZE, decode, encode
 from .punch import CONNECT_TIMEOUT_S, PunchedPath
 
@@ -79,7 +79,7 @@ class RendezvousNode:
     def _budget(self, key: bytes, per_min: int) -> TokenBucket:
         budget = self._budgets.get(key)
         if budget is None:
-            budget = self._budgets[key] = TokenBucket(per_min)
+            budget = self._budgets[key] = TokenBucket(per_min, per_min / 60)
             if len(self._budgets) > _MOST_BUDGETS:
                 self._budgets.popitem(last=False)
         self._budgets.move_to_end(key)

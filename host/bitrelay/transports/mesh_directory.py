@@ -11,9 +11,9 @@ from typing import Final
 from shared_protocol.pow import DIFFICULTY_BASE
 
 from ..errors import IdentityRefused
-from ..identity.handshake_limit import TokenBucket
 from ..identity.keys import on_air_id_of
 from ..identity.record import from_record
+from .token_bucket import TokenBucket
 
 PEER_ID_SIZE: Final = 32
 CAPACITY: Final = 1024
@@ -34,7 +34,7 @@ class MeshDirectory:
         # By on-air id, of the last one who said it was his: anybody may say that.
         self._peer_ids: dict[bytes, bytes] = {}
         self._records: dict[bytes, bytes] = {}
-        self._budget = TokenBucket(VERIFIED_PER_MIN)
+        self._budget = TokenBucket(VERIFIED_PER_MIN, VERIFIED_PER_MIN / 60)
         self._introduced_at: float | None = None
 
     def __len__(self) -> int:
@@ -56,9 +56,8 @@ class MeshDirectory:
         if self._records.get(sender) == payload:
             self._on_air_ids.move_to_end(self._peer_ids[sender])
             return False
-        if not self._budget.has_token(now):
+        if not self._budget.consume(now):
             return False
-        self._budget.take()
         try:
             identity = from_record(payload, unix_s, self._base)
         except IdentityRefused:
