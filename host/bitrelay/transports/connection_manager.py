@@ -14,16 +14,18 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BitrelayError, DeviceTimeout, LimitReached, NotConnected, TransportClosed, WrongAddress
-from ..identity.proof import PowIdentity
 from .address import Address
 from .blacklist import Blacklist
 from .circuit_breaker import BreakerLimits, CircuitBreaker
 from .limits import Admission, ConnectionStatistics, Limit, Place, source_of
 from .pool import Pool, PoolLimits
 from .transport import SEND_TIMEOUT_S, Connected, DataReceived, Disconnected, Ended, Event, Failed, Transport
+
+if TYPE_CHECKING:
+    from ..identity.proof import PowIdentity
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ class ConnectionManager:
         self._forget_coming(address)
         self._coming[address] = (place, now)
 
-    def known(self, peer: PowIdentity, address: Address, inbound: bool) -> None:
+    def known(self, peer: "PowIdentity", address: Address, inbound: bool) -> None:
         """A handshake has shown who is there. Raises LimitReached if there is no place for it."""
         now = asyncio.get_running_loop().time()
         self._demand_good(peer.peer_id, address, now)
@@ -227,7 +229,8 @@ class ConnectionManager:
     async def _settle(self, peer: bytes, name: str, place: Place) -> tuple[_Link, bool]:
         # The reader makes the link when it comes to the event: events alone tell what is up. Whether this is made anew.
         while (link := self._links.get((peer, name))) is None:
-            if not self._transports[name].is_connected(peer):
+            transport = self._transports.get(name)
+            if transport is None or not transport.is_connected(peer):
                 raise NotConnected("it hung up at once", device=peer.hex())
             self._changed.clear()
             await self._changed.wait()

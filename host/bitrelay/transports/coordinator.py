@@ -91,8 +91,9 @@ class CoordinatorStatistics:
 class TransportCoordinator:
     """Sends to peers over whatever transport is best, and over another when that fails.
 
-    manager: makes the connection manager, given what to call with its events. epoch: above that of any coordinator this
-    node had before; Unix milliseconds. Use it in one event loop, and close it.
+    manager: makes the connection manager, given what to call with its events; transports should have it as their gate.
+    epoch: above that of any coordinator this node had before, as Unix milliseconds are. Use it in one event loop, and
+    close it.
     """
 
     def __init__(
@@ -259,13 +260,13 @@ class TransportCoordinator:
         """Hang up on everybody and close all transports. Harmless when it is closed."""
         if self._closed:
             return
+        await self.manager.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         closed = TransportClosed("the coordinator was closed")
         await asyncio.gather(*(channel.close(closed) for channel in self._channels.values()))
-        await self.manager.close()
         self._closed = True
         self._come.set()
 

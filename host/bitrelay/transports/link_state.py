@@ -37,9 +37,13 @@ class LinkState:
     def candidate(self, now: float) -> Candidate:
         return Candidate(self.name, self.kind, self.metrics(now), self.sent_bytes, self.suspect)
 
-    def wait_s(self, now: float) -> float:
-        """How long an answer may take: what was learnt, and never less than two usual round trips."""
-        return max(self._timeout.current_s, 2 * self.metrics(now).latency_ms / 1000)
+    def wait_s(self, now: float, size: int = 0) -> float:
+        """How long so many bytes may take to be acknowledged.
+
+        What was learnt, and never less than two usual round trips; and twice the time that the bytes take.
+        """
+        metrics = self.metrics(now)
+        return max(self._timeout.current_s, metrics.latency_ms / 500) + size / 62.5 / max(metrics.bandwidth_kbps, 1.0)
 
     def heard(self, now: float) -> None:
         """Something came from the peer over it."""

@@ -27,6 +27,7 @@ MAX_MESSAGE: Final = 128 * 1024
 _MOST_ANSWERS = 8
 # A transport that is stuck must not keep answers from going over the others for longer.
 _MOST_ANSWER_S = 2.0
+_LOAD_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class PeerChannel:
         finally:
             if not outgoing.waiter.done() or outgoing.waiter.cancelled():
                 self.queue.remove(outgoing, traffic)
+                self._popped.set()
                 self._settle()
 
     async def flush(self, timeout: float) -> None:
@@ -224,9 +226,9 @@ class PeerChannel:
                 await self._popped.wait()
             pushed = self.queue.push(outgoing, size, traffic)
         for dropped in pushed.dropped:
-            _fail(dropped, _dropped(traffic, Drop.OLDEST))
+            _fail(dropped, self._dropped(traffic, Drop.OLDEST))
         if pushed.refused is not None:
-            raise _dropped(traffic, pushed.refused)
+            raise self._dropped(traffic, pushed.refused)
         self._idle.clear()
         self._wake.set()
 
@@ -275,9 +277,10 @@ class PeerChannel:
                 continue
             outgoing.via, outgoing.sent_at = link.name, loop.time()
             outgoing.sends += 1
-            link.began(len(data), loop.time())
+            self._began(link, len(data))
             try:
-                await self._carrier.send(self.peer, link.name, data, timeout=link.wait_s(loop.time()))
+                wait_s = link.wait_s(loop.time(), len(data))
+                await self._carrier.send(self.peer, link.name, data, timeout=wait_s)
             except BitrelayError as error:
                 self._counts["send failed"] += 1
                 # Not one of those that are recalled: else it would wake this task, which would try again at once.
@@ -293,6 +296,13 @@ class PeerChannel:
             return True
         return False
 
+    def _began(self, link: LinkState, size: int) -> None:
+        link.began(size, asyncio.get_running_loop().time())
+        if link.sent_bytes > _LOAD_BYTES:
+            # So that the balance follows what is measured now.
+            for each in self.links.values():
+                each.sent_bytes //= 2
+
     def _check_overdue(self, now: float) -> None:
         oldest = self._window.oldest
         if oldest is None or oldest.via is None or self._until_overdue(now) != 0.0:
@@ -306,7 +316,8 @@ class PeerChannel:
         link = self.links.get(oldest.via) if oldest is not None and oldest.via is not None else None
         if oldest is None or link is None:
             return None
-        return max(0.0, max(oldest.sent_at, self._window.progress_at) + link.wait_s(now) - now)
+        wait_s = link.wait_s(now, len(oldest.message))
+        return max(0.0, max(oldest.sent_at, self._window.progress_at) + wait_s - now)
 
     def _stuck(self, now: float) -> float:
         # No transport takes the message: for how long to wait before all are tried again.
@@ -322,8 +333,10 @@ class PeerChannel:
         for name, link in self.links.items():
             mine = [each for each in arrived if each.via == name]
             if mine:
-                # What was sent again may have been acknowledged for the first time it was sent.
-                latency_ms = (now - mine[-1].sent_at) * 1000 if mine[-1].sends == 1 else None
+                # What was sent again may have been acknowledged for the first time it was sent; and what arrives over
+                # a quick transport is acknowledged late if it was sent after something over a slow one.
+                alone = mine[-1].sends == 1 and len(mine) == len(arrived)
+                latency_ms = (now - mine[-1].sent_at) * 1000 if alone else None
                 size = sum(len(each.message) for each in mine)
                 link.arrived(size, now, latency_ms=latency_ms, more=self._window.is_using(name))
         for each in arrived:
@@ -356,6 +369,10 @@ class PeerChannel:
             self._given_up(unheard)
         self._popped.set()
         self._settle()
+
+    def _dropped(self, traffic: Traffic, drop: Drop) -> LimitReached:
+        self._counts[f"{traffic} dropped, {drop}"] += 1
+        return LimitReached(f"too much {traffic} traffic waits: dropped ({drop})", limit=f"{traffic} queue")
 
     def _settle(self) -> None:
         if not len(self.queue) and not len(self._window):
@@ -409,10 +426,6 @@ def _tell_failure(task: asyncio.Task[None]) -> None:
     # Else a channel that a fault of ours ended would end in silence.
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("A channel has failed", exc_info=error)
-
-
-def _dropped(traffic: Traffic, drop: Drop) -> LimitReached:
-    return LimitReached(f"too much {traffic} traffic waits: dropped ({drop})", limit=f"{traffic} queue")
 
 
 def _fail(outgoing: Outgoing, error: BitrelayError) -> None:
