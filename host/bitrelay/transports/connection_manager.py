@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BitrelayError, DeviceTimeout, LimitReached, NotConnected, TransportClosed, WrongAddress
 from .address import Address
+from .arrivals import Arrivals
 from .blacklist import Blacklist
 from .circuit_breaker import BreakerLimits, CircuitBreaker
 from .limits import Admission, ConnectionStatistics, Limit, Place, source_of
@@ -79,8 +80,7 @@ class ConnectionManager:
         self._breakers: OrderedDict[Address, CircuitBreaker] = OrderedDict()
         self._transports: dict[str, Transport] = {}
         self._links: dict[tuple[bytes, str], _Link] = {}
-        self._coming: OrderedDict[Address, tuple[Place, float]] = OrderedDict()
-        self._admitted: Counter[Address] = Counter()
+        self._arrivals = Arrivals(self.admission, PENDING_S)
         self._dialling: Counter[str] = Counter()
         self._changed = asyncio.Event()
         self._readers: list[asyncio.Task[None]] = []
@@ -108,7 +108,7 @@ class ConnectionManager:
 
     def statistics(self) -> ConnectionStatistics:
         now = asyncio.get_running_loop().time()
-        self._forget_late_comers(now)
+        self._arrivals.forget_late(now)
         return self.admission.statistics(now)
 
     async def connect(self, address: Address, *, peer: bytes | None = None, timeout: float = PENDING_S) -> bytes:
@@ -150,30 +150,23 @@ class ConnectionManager:
     def admit(self, address: Address) -> None:
         """Whether a connection from there may begin its handshake; then it has a place. Raises LimitReached."""
         now = asyncio.get_running_loop().time()
-        self._forget_late_comers(now)
+        self._arrivals.forget_late(now)
         banned_s = self.blacklist.left_s(source_of(address), now)
         if banned_s:
             raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
-        place = self._place(address, now, None)
-        self._admitted[address] += 1
-        self._forget_coming(address)
-        self._coming[address] = (place, now)
+        self._arrivals.add(address, self._place(address, now, None), now)
 
     def known(self, peer: "PowIdentity", address: Address, inbound: bool) -> None:
         """A handshake has shown who is there. Raises LimitReached if there is no place for it."""
         now = asyncio.get_running_loop().time()
         self._demand_good(peer.peer_id, address, now)
-        coming = self._coming.get(address) if inbound else None
-        if coming is not None:
-            self.admission.proven(coming[0], self._knows(peer.peer_id))
+        place = self._arrivals.get(address) if inbound else None
+        if place is not None:
+            self.admission.proven(place, self._knows(peer.peer_id))
 
     def left(self, address: Address) -> None:
         """What was admitted from there has ended: once for each. Of what is up the transport's event tells."""
-        # An older connection from the same address may end while the next one comes about.
-        self._admitted[address] -= 1
-        if self._admitted[address] <= 0:
-            del self._admitted[address]
-            self._forget_coming(address)
+        self._arrivals.left(address)
 
     async def close(self) -> None:
         """Hang up on everybody and close the transports."""
@@ -298,13 +291,14 @@ class ConnectionManager:
     def _up(self, name: str, event: Connected) -> None:
         now = asyncio.get_running_loop().time()
         link = self._links.get((event.peer_id, name))
-        coming = self._coming.pop(event.address, None) if event.inbound else None
-        place = coming[0] if coming is not None and coming[0].held else None
+        place = self._arrivals.take(event.address) if event.inbound else None
         if link is not None:
             link.connections += 1
             link.address = event.address
             if place is not None:
-                self.admission.release(place)
+                if link.place is not None:
+                    self.admission.release(link.place)
+                link.place = place
             return
         try:
             self._demand_good(event.peer_id, event.address, now)
@@ -360,18 +354,6 @@ class ConnectionManager:
                 link.place = self._proven_place(Connected(link.peer, link.address), None, now)
             except LimitReached:
                 self._do(self._hang_up(link.peer, name))
-
-    def _forget_coming(self, address: Address) -> None:
-        coming = self._coming.pop(address, None)
-        if coming is not None:
-            self.admission.release(coming[0])
-
-    def _forget_late_comers(self, now: float) -> None:
-        while self._coming:
-            address, (_, since) = next(iter(self._coming.items()))
-            if now - since < PENDING_S:
-                return
-            self._forget_coming(address)
 
     def _transport_for(self, address: Address) -> tuple[str, Transport]:
         for name, transport in self._transports.items():

@@ -1,19 +1,20 @@
 """All traffic with one peer, over whatever transports it is connected: queue, window, failover, answers.
 
 Two tasks: one sends messages, over the transport that the policy selects and over the next when that fails or does not
-answer in time (rows CRD-10, EXE-03); the other sends what the peer asks for, so that it waits behind no message.
+answer in time (rows CRD-10, EXE-03); the other sends what the peer asks for (`answers`).
 """
 
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ..errors import BadData, BitrelayError, DeviceTimeout, LimitReached, NotConnected
 from .adaptive_timeout import TimeoutRange
+from .answers import Answers
 from .control_frame import DATA_OVERHEAD, Ack, ControlFrame, Data, Ping, Pong, Reset, encode
 from .delivery import Outgoing, ReceiveWindow, SendWindow
 from .fair_queue import Drop, FairQueue, Traffic
@@ -24,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes; and what the transports take, less the header."""
-_MOST_ANSWERS = 8
 # A transport that is stuck must not keep answers from going over the others for longer.
 _MOST_ANSWER_S = 2.0
 _LOAD_BYTES = 1024 * 1024
@@ -87,12 +87,9 @@ class PeerChannel:
         self._popped = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._answer = asyncio.Event()
-        self._answers: deque[tuple[str, ControlFrame]] = deque()
-        self._ack_via: str | None = None
-        self._ack_due = False
         self._losses = 0
-        self._tasks = [_begin(self._send_messages()), _begin(self._send_answers())]
+        self._answers = Answers(self._send_answer, lambda: list(self.links), self._receive.ack, counts)
+        self._tasks = [_begin(self._send_messages()), _begin(self._answers.run())]
 
     @property
     def epoch(self) -> int:
@@ -159,20 +156,18 @@ class PeerChannel:
             case Data():
                 answer = self._receive.take(frame)
                 if isinstance(answer, Reset):
-                    self._reply(name, answer)
+                    self._answers.reply(name, answer)
                 else:
-                    self._ack_via = name
-                    self._acknowledge()
+                    self._answers.acknowledge(name)
             case Ack():
                 self._acknowledged(frame, now)
             case Reset():
                 self._window.reset(frame)
                 self._wake.set()
             case Ping(token):
-                self._reply(name, Pong(token))
+                self._answers.reply(name, Pong(token))
                 # The peer may have missed that there is room again.
-                self._ack_via = name
-                self._acknowledge()
+                self._answers.acknowledge(name)
             case Pong(token):
                 waiter = link.pings.pop(token, None)
                 if waiter is not None and not waiter.done():
@@ -181,7 +176,7 @@ class PeerChannel:
     def read(self, message: bytes) -> None:
         """The reader took a message."""
         if self._receive.read(len(message)):
-            self._acknowledge()
+            self._answers.acknowledge()
 
     async def check(self, name: str, timeout: float) -> bool:
         """Ping the peer over one transport, and measure; whether it answered. One check at a time counts."""
@@ -378,42 +373,12 @@ class PeerChannel:
         if not len(self.queue) and not len(self._window):
             self._idle.set()
 
-    def _reply(self, name: str, frame: ControlFrame) -> None:
-        if len(self._answers) >= _MOST_ANSWERS:
-            self._counts["answer dropped"] += 1
-            return
-        self._answers.append((name, frame))
-        self._answer.set()
-
-    def _acknowledge(self) -> None:
-        # One is sent for all that came meanwhile.
-        self._ack_due = True
-        self._answer.set()
-
-    async def _send_answers(self) -> None:
-        while True:
-            await self._answer.wait()
-            self._answer.clear()
-            while self._answers:
-                name, frame = self._answers.popleft()
-                await self._send_answer(frame, [name])
-            ack = self._receive.ack() if self._ack_due else None
-            self._ack_due = False
-            if ack is not None:
-                # First where messages come: that way works.
-                await self._send_answer(ack, sorted(self.links, key=lambda name: name != self._ack_via))
-
-    async def _send_answer(self, frame: ControlFrame, names: list[str]) -> None:
-        for name in names:
-            link = self.links.get(name)
-            if link is None:
-                continue
-            wait_s = min(link.wait_s(asyncio.get_running_loop().time()), _MOST_ANSWER_S)
-            try:
-                await self._carrier.send(self.peer, name, encode(frame), timeout=wait_s)
-                return
-            except BitrelayError:
-                self._counts["answer failed"] += 1
+    async def _send_answer(self, name: str, frame: Ack | Pong | Reset) -> None:
+        link = self.links.get(name)
+        if link is None:
+            raise NotConnected("it went away", device=self.peer.hex())
+        wait_s = min(link.wait_s(asyncio.get_running_loop().time()), _MOST_ANSWER_S)
+        await self._carrier.send(self.peer, name, encode(frame), timeout=wait_s)
 
 
 def _begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
