@@ -16,7 +16,7 @@ class Answers:
     """Answers to one peer.
 
     send: sends a frame over a transport; raises a BitrelayError. transports: the names of those that there are now.
-    ack: has the acknowledgement as it is now, if there is anything to acknowledge. counts: of what is dropped or failed.
+    ack: has the acknowledgement as it is now, if there is anything to acknowledge. counts: dropped and failed answers.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..errors import BitrelayError, NotConnected, TransportClosed, WrongAddress
 from .address import Address
 from .connection_manager import PENDING_S, ConnectionManager
-from .control_frame import decode
+from .control_frame import Data, decode
 from .fair_queue import Traffic
 from .limits import ConnectionStatistics
 from .metrics import Metrics
@@ -158,8 +158,8 @@ class TransportCoordinator:
     def register_transport(self, transport: Transport, kind: TransportType, name: str | None = None) -> str:
         """Use a transport from now on, and close it in the end; its name, by default that of its addresses."""
         name = name or transport.accepts[0].scheme
-        self._types[name] = kind
         self.manager.register(transport, name)
+        self._types[name] = kind
         if not self._started:
             self._started = True
             self._do(self._look_after_health())
@@ -291,7 +291,7 @@ class TransportCoordinator:
         if frame is None:
             self._counts["malformed"] += 1
             self.manager.misbehaved(peer, name)
-        elif self._unread_bytes >= MOST_UNREAD_BYTES:
+        elif isinstance(frame, Data) and self._unread_bytes >= MOST_UNREAD_BYTES:
             self._counts["no room at all"] += 1
         else:
             self._channel(peer).take(name, frame)
