@@ -26,8 +26,10 @@ from bitrelay.dht.messages import (
     Stored,
     Values,
 )
+from bitrelay.dht.udp import STUN_PER_S
 from bitrelay.dht.wire import ANYONE, NO_COOKIE, Signer, peek
 from bitrelay.errors import DeviceTimeout, PeerError, PortBusy, TransportClosed, WrongAddress
+from bitrelay.nat.stun_client import find_out
 from bitrelay.transports.address import Udp
 from tests.dht.nodes import ByHand, all_of, peer, record, until
 from tests.dht.samples import contact, value
@@ -354,3 +356,12 @@ async def test_an_answer_that_nobody_asked_for_and_garbage_are_counted() -> None
             assert bob.network.traffic.dropped == counted
     finally:
         eve.close()
+
+
+async def test_a_node_tells_anybody_where_he_is_seen_as_a_stun_server_does() -> None:
+    async with peer(1) as ada:
+        findings = await find_out(ada.network.bound)
+        assert findings.mapped == (findings.local,)
+        for _ in range(2 * STUN_PER_S):
+            ada.network.receive(b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12), findings.local)
+        assert ada.network.traffic.dropped["STUN"] >= STUN_PER_S / 2

@@ -153,3 +153,21 @@ def test_the_reader_of_its_lines_may_go(tmp_path: Path) -> None:
     assert other.end(signal.SIGINT)[0] == ExitCode.INTERRUPTED
     assert node.process.stderr is not None
     node.process.stderr.close()
+
+
+@pytest.mark.requirement("DSC-33")
+def test_what_is_between_here_and_the_internet_is_told_by_the_nodes_that_a_node_knows(nodes: list[Node]) -> None:
+    found = ask("node", "nat", "--state", nodes[0].folder)
+    assert (found["kind"], found["seen"]) == ("none", [found["local"]])
+    assert set(found["asked"]) <= {node.up["udp"] for node in nodes}
+    assert "none: this host is reached" in run("node", "nat", "--stun", nodes[1].up["udp"]).stdout
+
+
+def test_without_anybody_to_ask_it_is_said_what_to_do(tmp_path: Path) -> None:
+    alone = Node(tmp_path)
+    try:
+        done = run("node", "nat", "--state", alone.folder, "--json")
+        assert done.returncode == ExitCode.NO_DEVICE
+        assert "--stun" in json.loads(done.stdout)["hint"]
+    finally:
+        alone.end(signal.SIGKILL)

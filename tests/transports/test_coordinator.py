@@ -550,7 +550,7 @@ async def test_when_too_much_of_all_waits_for_the_reader_messages_come_later_and
     monkeypatch.setattr("bitrelay.transports.coordinator.MOST_UNREAD_BYTES", 1000)
     async with pair(KINDS[:1], reading=False) as both:
         sending = asyncio.create_task(both.send_all(10, size=500))
-        await later(25.0)
+        await later(15.0)
         assert both.bob.coordinator.statistics().events["no room at all"] > 0
         assert both.alice.coordinator.transports_of(BOB) == ("tcp",)
         both.bob.read()

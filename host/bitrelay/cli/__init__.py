@@ -8,7 +8,23 @@ import typer
 
 from .. import __version__
 from ..errors import EXIT_MEANING, ExitCode
-from . import backup, bench, config, decode, devices, flash, identity, lab, node, relay, repl, simulate, stream, sybil
+from . import (
+    backup,
+    bench,
+    config,
+    decode,
+    devices,
+    flash,
+    identity,
+    lab,
+    nat,
+    node,
+    relay,
+    repl,
+    simulate,
+    stream,
+    sybil,
+)
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANING.items()) + "."
 
@@ -38,6 +54,7 @@ app.command("repl")(repl.repl)
 identity.app.command("sybil-trial")(sybil.sybil_trial)
 app.add_typer(identity.app, name="identity")
 app.add_typer(lab.app, name="lab")
+node.app.command("nat")(nat.nat)
 app.add_typer(node.app, name="node")
 app.add_typer(bench.app, name="bench")
 app.add_typer(simulate.app, name="simulate")

@@ -99,7 +99,7 @@ def put(
     with reporting(json) as out:
         data = _hex(value, "VALUE") if as_hex else value.encode()
         request = {"do": "put", "kind": kind, "name": name, "data": data.hex(), "lifetime_s": lifetime}
-        done, _ = run_until_told(_told_by(state, request))
+        done, _ = run_until_told(told_by(state, request))
         if json:
             out.record(done)
         else:
@@ -119,7 +119,7 @@ def get(
 ) -> None:
     """Get the values under a name, one of each owner. Ends with exit code 1 if there is none."""
     with reporting(json) as out:
-        done, _ = run_until_told(_told_by(state, {"do": "get", "kind": kind, "name": name, "owner": owner}))
+        done, _ = run_until_told(told_by(state, {"do": "get", "kind": kind, "name": name, "owner": owner}))
         if not done["values"]:
             raise CheckFailed(f"there is no value of this kind under {name!r}")
         if json:
@@ -143,7 +143,7 @@ def lookup(
     """Find the nodes nearest to an id."""
     with reporting(json) as out:
         request: Values = {"do": "lookup", "id": node_id, "trace": trace}
-        done, steps = run_until_told(_told_by(state, request | ({} if paths is None else {"paths": paths})))
+        done, steps = run_until_told(told_by(state, request | ({} if paths is None else {"paths": paths})))
         if json:
             for step in steps:
                 out.record(step)
@@ -162,7 +162,7 @@ def lookup(
 def peers_(state: StateOption = None, json: JsonFlag = False) -> None:
     """Show the nodes that the node knows, farthest first."""
     with reporting(json) as out:
-        _, peers = run_until_told(_told_by(state, {"do": "peers"}))
+        _, peers = run_until_told(told_by(state, {"do": "peers"}))
         if json:
             for peer in peers:
                 out.record(peer)
@@ -183,7 +183,7 @@ def crawl(
     """Find out who is in the network: look up everybody who is found, one after the other, at a measured pace."""
     with reporting(json) as out:
         request = {"do": "crawl", "seconds": seconds, "interval_ms": round(interval * 1000)}
-        done, found = run_until_told(_told_by(state, request))
+        done, found = run_until_told(told_by(state, request))
         if json:
             for peer in found:
                 out.record(peer)
@@ -202,7 +202,7 @@ def crawl(
 def status(state: StateOption = None, json: JsonFlag = False) -> None:
     """Show the node: its id and addresses, what it keeps, and what it has sent and dropped."""
     with reporting(json) as out:
-        done, _ = run_until_told(_told_by(state, {"do": "status"}))
+        done, _ = run_until_told(told_by(state, {"do": "status"}))
         if json:
             out.record(done)
             return
@@ -300,7 +300,7 @@ def _tell(out: Output, told: "Told") -> None:
         out.line(text)
 
 
-async def _told_by(state: Path | None, request: Values) -> tuple[Any, list[Any]]:
+async def told_by(state: Path | None, request: Values) -> tuple[Any, list[Any]]:
     # What a running node answers, and the steps on the way.
     from ..dht.control import request as ask
     from ..dht.state_directory import SOCKET, default_directory

@@ -1,7 +1,11 @@
 """The DHT's network over UDP: a `network.Network`. `udp_questions` asks, `udp_answers` answers."""
 
+from typing import Final
+
 from ..errors import BadDatagram, TransportClosed
+from ..nat.stun_server import answer_to, is_stun
 from ..transports.address import Udp
+from ..transports.token_bucket import TokenBucket
 from .endpoint import Endpoint, Traffic
 from .flood import FloodLimits
 from .messages import MAX_ADDRESSES, Answer, Contact, Question
@@ -12,17 +16,22 @@ from .udp_answers import Answers
 from .udp_questions import Questions
 from .wire import peek
 
+STUN_PER_S: Final = 100
+"""Answers to all who ask where they are seen."""
+
 
 class UdpNetwork:
     """Questions and answers of one node over UDP, on a socket of each IP version that `listen` was called with.
 
-    Others are answered from `serve` on. limits: how much they may ask for.
+    Others are answered from `serve` on, and told where they are seen if they ask as STUN has it. limits: how much they
+    may ask for.
     """
 
     def __init__(self, endpoint: Endpoint, limits: FloodLimits = FloodLimits()) -> None:
         self._endpoint = endpoint
         self._questions = Questions(self._endpoint)
         self._answers = Answers(self._endpoint, limits)
+        self._stun = TokenBucket(STUN_PER_S, STUN_PER_S)
         self._closed = False
 
     @property
@@ -85,6 +94,9 @@ class UdpNetwork:
 
     def receive(self, datagram: bytes, source: Udp) -> None:
         """Take a datagram that came from there. Whatever it is, nothing is raised."""
+        if is_stun(datagram):
+            self._answer_stun(datagram, source)
+            return
         try:
             head = peek(datagram)
         except BadDatagram as error:
@@ -96,3 +108,13 @@ class UdpNetwork:
             self._answers.take(head, datagram, source)
         else:
             self._questions.take(head, datagram, source)
+
+    def _answer_stun(self, datagram: bytes, source: Udp) -> None:
+        # Any node tells others where they are seen, so that finding out what they are behind needs nobody's server.
+        answer = (
+            answer_to(datagram, (source.host, source.port)) if self._stun.consume(self._endpoint.steady()) else None
+        )
+        if answer is None:
+            self.traffic.dropped["STUN"] += 1
+        else:
+            self._endpoint.send(answer.datagram, source)
