@@ -4,25 +4,34 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from typing import TypeVar
+
+import pytest
 
 from bitrelay.identity.handshake_limit import HandshakeRate
 from bitrelay.identity.local import LocalIdentity
 from bitrelay.transports.address import Address, parse
 from bitrelay.transports.gate import Gate
+from bitrelay.transports.link import Patience
 from bitrelay.transports.open import transport_for
 from bitrelay.transports.secure_transport import Limits, SecureTransport
-from bitrelay.transports.transport import Connected, Event
+from bitrelay.transports.transport import Connected, DataReceived, Event
 from tests.identity.mined import BITS, local_identity
 
 SCHEMES = ("tcp", "udp", "ws", "quic")
 DEADLINE_S = 30.0
 """For what must happen; nothing is expected to take so long."""
 
+every_transport = pytest.mark.parametrize("scheme", SCHEMES)
+
 T = TypeVar("T", bound=Event)
 
 LIMITS = Limits(base=BITS, handshakes=HandshakeRate(100_000, 100_000, 4096))
+QUICK = replace(LIMITS, patience=Patience(alive_s=0.05, idle_s=0.3, goodbye_s=0.05))
+"""Loses patience soon: for tests in which somebody is silent."""
+CURT = replace(LIMITS, patience=Patience(goodbye_s=0.05))
 
 
 @cache
@@ -75,3 +84,10 @@ async def connected(server: SecureTransport, client: SecureTransport, scheme: st
     told = await until(client, Connected)
     assert told.peer_id == seen
     return seen, (await until(server, Connected)).peer_id
+
+
+async def serves(server: SecureTransport, client: SecureTransport, address: Address) -> None:
+    """A good peer is served."""
+    peer = await client.connect(address, timeout=DEADLINE_S)
+    await client.send(peer, b"well?")
+    assert (await until(server, DataReceived)).data == b"well?"

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from bitrelay.errors import LimitReached
+from bitrelay.errors import BadData, LimitReached, NotConnected
 from bitrelay.transports.address import Address, Udp
 from bitrelay.transports.arq import ArqSettings
 from bitrelay.transports.link import Patience
 from bitrelay.transports.pipe import Admission, Pipe
 from bitrelay.transports.transport import Connected, DataReceived
-from bitrelay.transports.udp import UdpMedium
+from bitrelay.transports.udp import UdpMedium, UdpTransport
 from bitrelay.transports.udp_connections import UdpConnections
 from bitrelay.transports.udp_wire import (
     ACCEPT,
@@ -31,7 +31,7 @@ from bitrelay.transports.udp_wire import (
     header,
     opening,
 )
-from tests.transports.ends import LIMITS, anywhere, ends, until
+from tests.transports.ends import LIMITS, QUICK, anywhere, connected, ends, peer_id, until
 from tests.transports.proxies import wire
 
 HERE: Place = ("192.0.2.1", 1000)
@@ -62,7 +62,7 @@ class Bad:
 @pytest.mark.requirement("TRN-13")
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_everything_comes_over_a_bad_link_in_order(seed: int) -> None:
-    said = [random.Random(number).randbytes(number * 13 % 4000) for number in range(300)]
+    said = [random.Random(number).randbytes(number * 13 % 4000) for number in range(150)]
     limits = replace(LIMITS, patience=Patience(goodbye_s=0.05))
     async with ends("udp", 1, 2, limits=limits) as (server, client):
         for transport in (server, client):
@@ -187,3 +187,32 @@ async def test_a_segment_of_no_connection_is_told_so() -> None:
     listener = Listener()
     assert listener.answers(header(SEGMENT, ID) + b"anything") == [header(RESET, ID)]
     assert listener.answers(header(RESET, ID)) == []
+
+
+@pytest.mark.requirement("TRN-03")
+async def test_datagrams_beside_the_ordered_messages() -> None:
+    async with ends("udp", 1, 2) as (server, client):
+        assert isinstance(client, UdpTransport)
+        peer, client_id = await connected(server, client, "udp")
+        client.send_unreliable(peer, bytes(client.max_unreliable))
+        assert await until(server, DataReceived) == DataReceived(client_id, bytes(client.max_unreliable))
+        with pytest.raises(BadData):
+            client.send_unreliable(peer, bytes(client.max_unreliable + 1))
+        with pytest.raises(NotConnected):
+            client.send_unreliable(peer_id(3), b"")
+
+
+@pytest.mark.requirement("TRN-03")
+async def test_a_datagram_that_is_repeated_or_altered_comes_at_most_once() -> None:
+    def twice_and_altered(to_listener: bool, number: int, data: bytes) -> list[bytes]:
+        return [data, data, data[:-1] + bytes((data[-1] ^ 1,))] if data[0] == 0x16 else [data]
+
+    async with ends("udp", 1, 2, limits=QUICK) as (server, client):
+        assert isinstance(client, UdpTransport)
+        async with wire(await server.listen(anywhere("udp")), twice_and_altered) as between:
+            peer = await client.connect(between.address)
+            await until(server, Connected)
+            for number in range(20):
+                client.send_unreliable(peer, b"%d" % number)
+                assert (await until(server, DataReceived)).data == b"%d" % number
+            assert server.statistics.error_count >= 38
