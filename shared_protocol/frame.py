@@ -47,6 +47,7 @@ TYPE_ANNOUNCE_V2 = const(0x2C)
 TYPE_HELLO = const(0xB0)
 TYPE_IDENTITY = const(0xB1)
 TYPE_DATAGRAM = const(0xB2)
+TYPE_HOSTS = const(0xB3)
 
 # The larger of the two apps' limits (Android's), for the payload section and for the size it inflates to.
 MAX_PAYLOAD = const(10485760)

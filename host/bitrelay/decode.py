@@ -53,6 +53,7 @@ TYPE_NAMES = {
     0xB0: "hello",  # version 2: a beacon, see type_name
     0xB1: "identity record",
     0xB2: "datagram",
+    0xB3: "hosts",
 }
 """What people call the types of frames."""
 

@@ -3,14 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
 
 import pytest
 
-from bitrelay.errors import DeviceLost, DeviceTimeout, HandshakeFailed, WrongAddress
+from bitrelay.errors import DeviceTimeout, HandshakeFailed, WrongAddress
 from bitrelay.identity.handshake_limit import HandshakeRate
 from bitrelay.identity.local import LocalIdentity
 from bitrelay.identity.proof import PowIdentity
@@ -19,11 +19,11 @@ from bitrelay.transports.address import Mesh, Tcp
 from bitrelay.transports.arq import ArqSettings
 from bitrelay.transports.mesh import MAX_SEGMENT, MeshTransport
 from bitrelay.transports.mesh_directory import VERIFIED_PER_MIN, MeshDirectory
-from bitrelay.transports.relay_port import MAX_FRAME, RelayPort
 from bitrelay.transports.secure_transport import Limits
 from bitrelay.transports.transport import Connected, DataReceived, Disconnected, Ended, Event, Transport
-from shared_protocol.frame import TYPE, TYPE_DATAGRAM, Header
+from shared_protocol.frame import TYPE, TYPE_DATAGRAM
 from tests.identity.mined import BITS, local_identity, record_of
+from tests.transports.bus import Bus
 
 DEADLINE_S = 30.0
 LIMITS = Limits(base=BITS, handshake_s=20.0, handshakes=HandshakeRate(1000, 1000, 64))
@@ -37,47 +37,6 @@ def identity(number: int) -> LocalIdentity:
 
 def peer_id(number: int) -> bytes:
     return identity(number).keys.peer_id
-
-
-class Bus:
-    """A mesh in which all relays hear one another; spoil says what becomes of a frame: copies, in their order."""
-
-    def __init__(self, spoil: Callable[[bytes], list[bytes]] = lambda frame: [frame]) -> None:
-        self.spoil = spoil
-        self.ports: list[BusPort] = []
-        self.frames: list[bytes] = []
-
-    def port(self) -> "BusPort":
-        self.ports.append(BusPort(self))
-        return self.ports[-1]
-
-
-class BusPort(RelayPort):
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._heard: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.peer_id = bytes(32)
-
-    @property
-    def dropped(self) -> int:
-        return 0
-
-    async def send(self, frame: bytes) -> None:
-        assert 0 < len(frame) <= MAX_FRAME and Header().parse(frame, len(frame)) == len(frame)
-        self._bus.frames.append(frame)
-        for copy in self._bus.spoil(frame):
-            for port in self._bus.ports:
-                if port is not self:
-                    port._heard.put_nowait(copy)
-
-    async def receive(self) -> bytes:
-        frame = await self._heard.get()
-        if frame is None:
-            raise DeviceLost("unplugged")
-        return frame
-
-    async def close(self) -> None:
-        self._heard.put_nowait(None)
 
 
 @asynccontextmanager
