@@ -197,6 +197,9 @@ class _Lookup:
                 timer = loop.call_later(STALL_S, stall, candidate)
                 try:
                     await self._question(path, candidate)
+                except asyncio.CancelledError:
+                    path.ended = True  # no asker that was added a moment ago may go on alone
+                    raise
                 finally:
                     timer.cancel()
                     path.done(candidate)
