@@ -186,7 +186,7 @@ class _Lookup:
             nonlocal stalled
             path.stall(candidate)
             self._wake()
-            if not path.ended and len(askers.tasks) < MAX_ASKERS:
+            if not path.ended and path.in_flight < MAX_ASKERS:
                 stalled = True
                 askers.add(self._ask_along(path, askers))
 
@@ -197,6 +197,9 @@ class _Lookup:
                 timer = loop.call_later(STALL_S, stall, candidate)
                 try:
                     await self._question(path, candidate)
+                except asyncio.CancelledError:
+                    path.ended = True  # no asker that was added a moment ago may go on alone
+                    raise
                 finally:
                     timer.cancel()
                     path.done(candidate)
