@@ -139,8 +139,11 @@ class Answers:
         opened, source = asked.opened, asked.answered.source
         sender = opened.head.sender
         own = self._endpoint.record() if opened.wants_record else None
-        answer = fitted(answer, ROOM)
-        if own is not None and len(encode_body(answer)) + len(own) > ROOM:
+        body = encode_body(answer)
+        if len(body) > ROOM:
+            answer = fitted(answer, ROOM)
+            body = encode_body(answer)
+        if own is not None and len(body) + len(own) > ROOM:
             own = None  # it pings for it
         most = MAX_DATAGRAM if asked.is_there else AMPLIFICATION * asked.size
         for record in dict.fromkeys((own, None)):
@@ -151,6 +154,7 @@ class Answers:
                 self._cookies.make(source, sender),
                 record=record,
                 wants_record=opened.can_prove and not self._proofs.knows(sender),
+                body=body,
             )
             if len(sealed) <= most:
                 asked.answered.datagram = sealed
