@@ -62,12 +62,12 @@ class LocalNode:
         await self.node.stop()
 
 
-async def start_node(random: Random, ask_timeout_s: float) -> LocalNode:
-    """A node that listens on loopback and knows nobody. random: its keys come from there."""
+async def start_node(random: Random, ask_timeout_s: float, limits: FloodLimits | None = None) -> LocalNode:
+    """A node that listens on loopback and knows nobody. random: its keys come from there. limits: else none there."""
     keys = IdentityKeys(random.randbytes(32), random.randbytes(32))
     record = to_record(_mined(keys), keys)
     endpoint = Endpoint(keys, lambda: record, base=DEVELOPMENT_BASE)
-    network = UdpNetwork(endpoint, FloodLimits.one_host())
+    network = UdpNetwork(endpoint, limits or FloodLimits.one_host())
     await network.listen(LOOPBACK)
     node = DhtNode(HastyNetwork(network, ask_timeout_s), random=random)
     network.serve(node.answer)

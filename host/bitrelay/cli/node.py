@@ -225,7 +225,7 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
 
     from ..dht.commands import Commands
     from ..dht.control import ControlServer
-    from ..dht.service import NodeService
+    from ..dht.service import NodeService, Trouble
     from ..dht.state_directory import StateDirectory, default_directory
     from ..identity.local import identity_path
     from .mining_view import MiningView
@@ -254,6 +254,9 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
                 await control.close()
         finally:
             await service.stop()
+            while not happened.empty():
+                if isinstance(left := happened.get_nowait(), Trouble):
+                    out.note(f"trouble as it ended: {left.error}")
     finally:
         directory.close()
 

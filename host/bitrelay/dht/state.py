@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 from ..errors import DiskFull, PortError, TooNew
@@ -46,6 +47,7 @@ class StateFile:
     def __init__(self, directory: StateDirectory) -> None:
         """Raises TooNew, DiskFull, PortError."""
         self._path = directory.state
+        self._busy = Lock()
         try:
             self._database, self.saved = self._opened()
         except _DAMAGE as error:
@@ -65,7 +67,7 @@ class StateFile:
             for place, entry in enumerate(snapshot[kind])
         ]
         try:
-            with self._database:  # a transaction
+            with self._busy, self._database:  # a transaction
                 self._database.execute("DELETE FROM entries")
                 self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
                 self._database.execute("UPDATE state SET sequence = ?", (sequence,))
@@ -73,8 +75,9 @@ class StateFile:
             raise self._told(error) from None
 
     def close(self) -> None:
-        """Harmless when repeated."""
-        self._database.close()
+        """Waits for a `save` that goes on. Harmless when repeated."""
+        with self._busy:
+            self._database.close()
 
     def _opened(self) -> tuple[sqlite3.Connection, Saved]:
         # Files that SQLite puts beside it get the same mode.

@@ -49,7 +49,7 @@ class Answers:
         self._proofs = endpoint.proofs
         self._cookies = Cookies(endpoint.random(32), endpoint.steady)
         self._cache = AnswerCache()
-        self._known = Buckets(limits.known, most=limits.buckets)
+        self._known = Buckets(limits.known, limits.all_known, limits.buckets)
         self._strangers = Buckets(limits.source, limits.strangers, limits.buckets)
         self._work = Buckets(limits.work_source, limits.work, limits.buckets)
         self._tasks: set[asyncio.Task[None]] = set()
