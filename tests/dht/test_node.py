@@ -351,6 +351,9 @@ def test_what_cannot_be_put_or_got_is_said() -> None:
         node = network.make(contact(0))
         with pytest.raises(BadData, match="over"):
             await node.put(value(now=EPOCH - 100_000))
+        await node.put(value(now=network.now(), sequence=2))
+        with pytest.raises(BadData, match="later"):
+            await node.put(value(now=network.now(), sequence=1))
         with pytest.raises(BadData, match="name"):
             await node.get(Kind.GATEWAY, "")
         with pytest.raises(BadData, match="32 bytes"):
@@ -358,7 +361,7 @@ def test_what_cannot_be_put_or_got_is_said() -> None:
         for number in range(MAX_OWN_VALUES):
             node.own[node_id(number), b""] = value()
         with pytest.raises(BadData, match="at most"):
-            await node.put(value(now=network.now()))
+            await node.put(value(now=network.now(), name="one more"))
 
     run(test)
 

@@ -29,7 +29,9 @@ def dht(
     adversaries: Annotated[
         float, typer.Option("--adversaries", min=0, max=0.9, help="Part of the nodes that answer with one another.")
     ] = 0.0,
-    paths: Annotated[int, typer.Option("--paths", min=1, max=8, help="Disjoint paths of each lookup.")] = 1,
+    paths: Annotated[
+        str, typer.Option("--paths", help="Disjoint paths of each lookup, 1 to 8; or several, as 1,4,8, to compare.")
+    ] = "1",
     churn: Annotated[
         float,
         typer.Option(
@@ -44,6 +46,9 @@ def dht(
     settle: Annotated[
         float, typer.Option("--settle", min=0, max=86_400, help="Virtual seconds before the first lookup.")
     ] = 900.0,
+    span: Annotated[
+        float, typer.Option("--span", min=0, max=86_400, help="Virtual seconds in which the lookups begin.")
+    ] = 900.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same figures.")] = 1,
     json: JsonFlag = False,
 ) -> None:
@@ -55,14 +60,26 @@ def dht(
         from ..simulator.dht_study import Plan, study
         from ..simulator.virtual_time import VirtualTimeLoop
 
-        plan = Plan(nodes, lookups, adversaries, paths, churn, seed, settle, conditions=Conditions(loss=loss))
+        several = _paths(paths)
+        plan = Plan(nodes, lookups, adversaries, several, churn, seed, settle, span, Conditions(loss=loss))
         with _progress() as tell:
             figures, cost = run_until_told(study(plan, tell), VirtualTimeLoop)
         if json:
-            asked = {"adversaries": adversaries, "paths": paths, "churn": churn, "loss": loss, "seed": seed}
-            out.record({"nodes": nodes, "lookups": lookups} | asked | asdict(figures) | asdict(cost))
+            asked = {"adversaries": adversaries, "churn": churn, "loss": loss, "seed": seed}
+            for found in figures:
+                out.record({"nodes": nodes, "lookups": lookups} | asked | asdict(found) | asdict(cost))
         else:
             _tell(out, plan, figures, cost)
+
+
+def _paths(text: str) -> tuple[int, ...]:
+    try:
+        several = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        several = ()
+    if not several or not all(1 <= number <= 8 for number in several):
+        raise typer.BadParameter("1 to 8, or several with commas between", param_hint="--paths")
+    return several
 
 
 @contextmanager
@@ -85,21 +102,27 @@ def _progress() -> "Iterator[Telling]":
         yield tell
 
 
-def _tell(out: Output, plan: "Plan", figures: "Figures", cost: "Cost") -> None:
-    interval = f"at least {figures.success_low:.2%} at 95 %"
+def _tell(out: Output, plan: "Plan", figures: "list[Figures]", cost: "Cost") -> None:
     rows = [
-        ("lookups that found the nearest honest node", f"{figures.success:.2%} ({interval})"),
-        ("gets that found the value", f"{figures.value_success:.2%}"),
-        ("hops", f"{figures.hops_mean:.2f} on average, {figures.hops_p95} in 95 % (bound {figures.hops_most:.2f})"),
-        ("questions of a lookup", f"{figures.messages_mean:.1f}, {figures.failures_mean:.1f} of them in vain"),
-        ("time of a lookup", f"{figures.seconds_mean:.2f} s"),
-        ("nodes in a table", f"{figures.known_mean:.0f}"),
-        ("nodes that died and were replaced", str(figures.died)),
-        ("virtual time", duration(figures.virtual_seconds)),
-        ("took here", f"{duration(cost.seconds)}, of which {duration(cost.build_seconds)} to build"),
-        ("memory", f"{cost.memory_per_node / 1024:.0f} KiB a node"),
-        ("processor time of a lookup", f"{cost.cpu_per_lookup * 1000:.1f} ms"),
+        ("paths", [str(found.paths) for found in figures]),
+        ("lookups that found the nearest honest node", [f"{found.success:.2%}" for found in figures]),
+        ("at 95 % at least", [f"{found.success_low:.2%}" for found in figures]),
+        ("if any adversary spoiled a path", [f"{found.floor:.2%}" for found in figures]),
+        ("gets that found the value", [f"{found.value_success:.2%}" for found in figures]),
+        ("hops on average", [f"{found.hops_mean:.2f}" for found in figures]),
+        ("hops in 95 % at most", [str(found.hops_p95) for found in figures]),
+        ("questions of a lookup", [f"{found.messages_mean:.1f}" for found in figures]),
+        ("of these in vain", [f"{found.failures_mean:.1f}" for found in figures]),
+        ("time of a lookup", [f"{found.seconds_mean:.2f} s" for found in figures]),
     ]
-    if plan.adversaries:
-        rows.insert(1, ("where any adversary spoils a path", f"{figures.floor:.2%}"))
-    out.table(("", ""), rows)
+    out.table(
+        ("", *[""] * len(figures)),
+        [(name, *values) for name, values in rows if plan.adversaries or "spoil" not in name],
+    )
+    last = figures[-1]
+    out.line(f"Kademlia stays below {last.hops_most:.2f} hops. A table has {last.known_mean:.0f} nodes.")
+    out.line(f"{last.died} nodes died in {duration(last.virtual_seconds)} of virtual time, and were replaced.")
+    out.line(
+        f"It took {duration(cost.seconds)} here, {duration(cost.build_seconds)} of them to build; "
+        f"{cost.memory_per_node / 1024:.0f} KiB a node, {cost.cpu_per_lookup * 1000:.1f} ms of processor time a lookup."
+    )

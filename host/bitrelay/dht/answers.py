@@ -4,7 +4,6 @@ from ..errors import PeerError
 from .messages import (
     MAX_CONTACTS,
     Answer,
-    Contact,
     FindNode,
     FindValue,
     Nodes,
@@ -17,7 +16,6 @@ from .messages import (
     Stored,
     Values,
 )
-from .places import can_be_told
 from .store import MAX_OWNERS
 from .values import PASSING, fault_of, key_of
 
@@ -40,11 +38,6 @@ def checked(question: Question, answer: Answer, now: float) -> Answer:
             raise PeerError("a node gave more values than a key has")
         return Values(_valid(question, answer.values, now), answer.more, answer.contacts)
     return answer
-
-
-def believed(contacts: tuple[Contact, ...], teller: Contact, own_id: bytes) -> list[Contact]:
-    """The contacts of an answer that are worth a question."""
-    return [contact for contact in contacts if can_be_told(contact, teller, own_id)]
 
 
 def _valid(question: FindValue, values: tuple[SignedValue, ...], now: float) -> tuple[SignedValue, ...]:

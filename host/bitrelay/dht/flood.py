@@ -22,8 +22,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class FloodLimits:
-    """known, all_known: questions of one node with work, and of all such; source, strangers: of others from one group of
-    addresses, and from anywhere.
+    """known, all_known: questions of one node with work, and of all such; source, strangers: of all others,
+    from one group of addresses and from anywhere.
 
     work_source, work: proofs of work that are checked for strangers, likewise; each costs as much as some questions.
     buckets: how many are remembered of each kind; the one used least recently is forgotten first, and full again: what

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from ..errors import BitrelayError, PeerError
-from .answers import believed
 from .bucket import K
 from .lookup_path import Candidate, Path, State
 from .messages import Answer, Contact, FindNode, FindValue, Nodes, Question, SignedValue, Values
@@ -157,7 +156,7 @@ class _Lookup:
         )
 
     def _path(self, number: int, width: int, questions: int) -> Path:
-        return Path(number, int.from_bytes(self.target, "big"), width, self.taken, MAX_DEPTH, questions)
+        return Path(number, self.own_id, int.from_bytes(self.target, "big"), width, self.taken, MAX_DEPTH, questions)
 
     def _joined(self, paths: Iterable[Path]) -> Path:
         whole = self._path(-1, self.plan.width, MAX_QUESTIONS)
@@ -198,6 +197,9 @@ class _Lookup:
                 timer = loop.call_later(STALL_S, stall, candidate)
                 try:
                     await self._question(path, candidate)
+                except asyncio.CancelledError:
+                    path.ended = True  # no asker that was added a moment ago may go on alone
+                    raise
                 finally:
                     timer.cancel()
                     path.done(candidate)
@@ -237,14 +239,13 @@ class _Lookup:
             self._step(candidate, contact, path, "it refused")
             return
         candidate.state = State.ANSWERED
-        told = believed(answer.contacts, contact, self.own_id)
-        path.hear(told, candidate.depth + 1)
+        path.hear(answer.contacts, candidate.depth + 1, contact)
         self.values += values
         if self.enough is not None and values and self.enough(values):
             if self.value_depth is None:
                 self.value_depth = candidate.depth
             path.ended = True
-        self._step(candidate, contact, path, "it answered", len(told), len(values))
+        self._step(candidate, contact, path, "it answered", len(answer.contacts), len(values))
 
     async def _values_of(self, contact: Contact) -> tuple[Answer, list[SignedValue]]:
         # All values that a node has: it gives as many at a time as a datagram holds.

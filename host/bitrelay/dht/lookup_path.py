@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from .messages import Contact
+from .places import can_be_told
 
 MAX_CANDIDATES = 256
 """That a path remembers; the farthest is forgotten first."""
@@ -49,6 +50,7 @@ class Path:
     """
 
     number: int
+    own_id: bytes
     target: int
     width: int
     taken: dict[bytes, int]
@@ -59,15 +61,21 @@ class Path:
     in_flight: int = 0
     ended: bool = False
 
-    def hear(self, contacts: Iterable[Contact], depth: int) -> None:
-        """Take in nodes that somebody told of, which themselves would be at this depth."""
+    def hear(self, contacts: Iterable[Contact], depth: int, teller: Contact | None = None) -> None:
+        """Take in nodes that somebody told of, as far as they can be believed; they themselves would be at this depth.
+
+        teller: None for what we know ourselves.
+        """
         for contact in contacts:
             known = self.by_id.get(contact.node_id)
+            if known is not None and (known.contact is contact or known.other or known.contact == contact):
+                continue
+            if teller is not None and not can_be_told(contact, teller, self.own_id):
+                continue
             if known is not None:
-                if known.contact is not contact and known.other is None and known.contact != contact:
-                    known.other = contact
-                    if known.state is State.FAILED:
-                        self._try_elsewhere(known)
+                known.other = contact
+                if known.state is State.FAILED:
+                    self._try_elsewhere(known)
                 continue
             candidate = Candidate(int.from_bytes(contact.node_id, "big") ^ self.target, contact, depth)
             self.add(candidate)

@@ -37,7 +37,7 @@ from .question_limit import QuestionLimit
 from .routing_table import Heard, RoutingTable
 from .store import ValueStore
 from .upkeep import Upkeep
-from .values import fault_of, key_of, latest
+from .values import fault_of, is_later, key_of, latest
 
 DEFAULT_PATHS = 4
 """Of what the node looks up for its user, and to store; S/Kademlia recommends 4 to 8."""
@@ -181,8 +181,11 @@ class DhtNode:
         if fault is not None:
             raise BadData(f"the value cannot be stored: {fault}")
         name = (key_of(value.kind, value.name), value.owner)
-        if name not in self.own and len(self.own) >= MAX_OWN_VALUES:
+        known = self.own.get(name)
+        if known is None and len(self.own) >= MAX_OWN_VALUES:
             raise BadData(f"a node puts at most {MAX_OWN_VALUES} values of its own")
+        if known is not None and is_later(known, value):
+            raise BadData("a later value was put there before", hint="Give it a higher sequence")
         self.own[name] = value
         (placed,) = await self.place(name[0], (value,))
         return placed
@@ -214,7 +217,7 @@ class DhtNode:
                 tasks = [group.create_task(self._store_at(contact, value)) for contact in found.closest]
             outcomes = [task.result() for task in tasks]
             if self._is_near(key, found.closest):
-                outcomes.append(self.store.put(value, self.clock(), self.node_id) or Stored())
+                outcomes.append(self.store.put(value, self.clock()) or Stored())
             refused = tuple(outcome for outcome in outcomes if isinstance(outcome, Refusal))
             stored = sum(isinstance(outcome, Stored) for outcome in outcomes)
             placed.append(Placed(stored, refused, outcomes.count(None), found))
@@ -266,7 +269,7 @@ class DhtNode:
         self.statistics.questions[type(question).__name__] += 1
         if not self._limit.allow(asker.node_id if asker else None, now):
             return self._refuse(Refusal.TOO_MANY)
-        if asker is not None:
+        if asker is not None and asker.addresses:
             self._last_heard = asyncio.get_running_loop().time()
             self._heard(asker, None)
         match question:

@@ -155,8 +155,11 @@ class RoutingTable:
             bucket.last_updated = now
 
     def stale(self, now: float, age: float) -> list[int]:
-        """The buckets in which nothing happened for that many seconds, farthest first."""
-        return sorted(index for index, bucket in self._buckets.items() if bucket.needs_refresh(now, age))
+        """The buckets in which nothing happened for that many seconds, farthest first; none beyond our nearest node."""
+        deepest = max((index for index, bucket in self._buckets.items() if bucket.records), default=-1)
+        return sorted(
+            index for index, bucket in self._buckets.items() if index <= deepest and bucket.needs_refresh(now, age)
+        )
 
     def _outwards(self, own_distance: int) -> Iterator[list[Bucket]]:
         # Groups of buckets, each nearer to the target as a whole than the next: the bucket that the target is in; all

@@ -6,18 +6,16 @@ they would count from the network.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import WrongAddress
 from ..transports.address import Udp, parse
 from .messages import MAX_ADDRESSES, MAX_DATA, Contact, SignedValue
+from .node import MAX_OWN_VALUES, DhtNode
 from .node_id import ID_SIZE
 from .places import Reach, reach
 from .store import MAX_VALUES
 from .values import fault_of, key_of
-
-if TYPE_CHECKING:
-    from .node import DhtNode
 
 MAX_NODES = 1024
 """That are remembered: more than a table of millions of nodes has."""
@@ -32,7 +30,7 @@ class Restored:
     dropped: int
 
 
-def snapshot(node: "DhtNode") -> dict[str, Any]:
+def snapshot(node: DhtNode) -> dict[str, Any]:
     """What a node knows: its nodes, nearest first, and the values it keeps, those of its own user apart."""
     contacts = node.table.closest(node.node_id, MAX_NODES)
     return {
@@ -43,7 +41,7 @@ def snapshot(node: "DhtNode") -> dict[str, Any]:
     }
 
 
-def restore(node: "DhtNode", data: Any) -> Restored:
+def restore(node: DhtNode, data: Any) -> Restored:
     """Take what `snapshot` gave into a node that is to join; whatever the data is, nothing is raised."""
     found = data if isinstance(data, Mapping) else {}
     dropped = 0 if isinstance(data, Mapping) else 1
@@ -58,11 +56,11 @@ def restore(node: "DhtNode", data: Any) -> Restored:
     values, now = 0, node.clock()
     for entry in _entries(found.get("values"), MAX_VALUES):
         value = _value(entry)
-        if value is None or node.store.put(value, now, node.node_id) is not None:
+        if value is None or node.store.put(value, now) is not None:
             dropped += 1
         else:
             values += 1
-    for entry in _entries(found.get("own"), MAX_VALUES):
+    for entry in _entries(found.get("own"), MAX_OWN_VALUES):
         value = _value(entry)
         if value is None or fault_of(value, now) is not None:
             dropped += 1

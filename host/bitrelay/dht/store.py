@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..identity.keys import peer_id_of
 from .messages import Refusal, SignedValue
-from .node_id import ID_SIZE, distance
+from .node_id import distance
 from .values import fault_of, is_later, key_of, size_of
 
 MAX_OWNERS = 64
@@ -29,11 +29,13 @@ MAX_BYTES = 4 << 20
 
 @dataclass(slots=True)
 class Held:
-    """A value that is kept. stored_at: when it was last brought; brought_by: by which node; by_owner: its owner did."""
+    """A value that is kept. stored_at: when it was last brought; brought_by: by which node, if not by ourselves;
+    by_owner: its owner did.
+    """
 
     value: SignedValue
     stored_at: float
-    brought_by: bytes
+    brought_by: bytes | None
     by_owner: bool
 
 
@@ -65,8 +67,11 @@ class ValueStore:
         """Of all values together, in bytes."""
         return self._bytes
 
-    def put(self, value: SignedValue, now: float, brought_by: bytes = bytes(ID_SIZE)) -> Refusal | None:
-        """Keep a value that a node brings; None, or why not. The latest of an owner counts; once more is no fault."""
+    def put(self, value: SignedValue, now: float, brought_by: bytes | None = None) -> Refusal | None:
+        """Keep a value that a node brings (None: ourselves); None, or why not.
+
+        The latest of an owner counts; the same once more is no fault.
+        """
         if fault_of(value, now) is not None:
             return Refusal.BAD_VALUE
         key = key_of(value.kind, value.name)
@@ -130,7 +135,7 @@ class ValueStore:
             held.stored_at = now
 
     def _make_room(
-        self, key: bytes, value: SignedValue, brought_by: bytes, by_owner: bool, known: Held | None
+        self, key: bytes, value: SignedValue, brought_by: bytes | None, by_owner: bool, known: Held | None
     ) -> Refusal | None:
         replaced = None
         if known is None:
@@ -142,7 +147,7 @@ class ValueStore:
                 if not by_owner or replaced is None:
                     return self._full("key_full")
         counts_anew = not by_owner and (known is None or known.brought_by != brought_by)
-        if counts_anew and self._of_node[brought_by] >= MAX_PER_NODE:
+        if brought_by is not None and counts_anew and self._of_node[brought_by] >= MAX_PER_NODE:
             return self._full("node_full")
         if replaced is not None:
             self._remove(key, replaced)
@@ -173,7 +178,7 @@ class ValueStore:
         self._bytes += size_of(held.value)
         self._count += 1
         self._of_owner[held.value.owner] += 1
-        if not held.by_owner:
+        if not held.by_owner and held.brought_by is not None:
             self._of_node[held.brought_by] += 1
 
     def _remove(self, key: bytes, owner: bytes) -> None:
@@ -182,7 +187,7 @@ class ValueStore:
         self._bytes -= size_of(held.value)
         self._count -= 1
         _less(self._of_owner, owner)
-        if not held.by_owner:
+        if not held.by_owner and held.brought_by is not None:
             _less(self._of_node, held.brought_by)
         if not owners:
             del self._keys[key]

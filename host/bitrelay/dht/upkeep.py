@@ -8,7 +8,6 @@ values are brought by one of them, and the others see it.
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import BitrelayError
 from .messages import Contact, SignedValue
 from .values import key_of
 
@@ -37,7 +36,7 @@ class Upkeep:
 
     @property
     def running(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     def start(self) -> None:
         """Begin. Harmless if it runs."""
@@ -103,10 +102,7 @@ class Upkeep:
 
     async def _bring(self, key: bytes, values: tuple[SignedValue, ...]) -> None:
         node = self._node
-        try:
-            await node.place(key, values)
-        except BitrelayError:
-            return  # no node can be asked now
+        await node.place(key, values)
         now = node.clock()
         for value in values:
             if (key, value.owner) in self._published:

@@ -16,11 +16,12 @@ from math import ceil, log2, sqrt
 from random import Random
 
 from ..dht.bucket import K
+from ..dht.lookup import Plan as LookupPlan
 from ..dht.messages import SignedValue
 from ..dht.values import Kind, sign
 from ..identity.keys import KEY_BYTES, IdentityKeys
 from .dht_network import Conditions, MemoryNetwork
-from .dht_population import Member, Population, Telling
+from .dht_population import Population, Telling
 from .virtual_time import VirtualTimeLoop
 
 MAX_NODES = 100_000
@@ -32,14 +33,16 @@ _VALUE_S = 86_400
 class Plan:
     """What to try.
 
-    adversaries: the part of all nodes that collude; paths: of each lookup; churn: sessions per node and hour, so that
-    1.0 is a median session of one hour; settle_s: virtual seconds before the first lookup; span_s: in which they begin.
+    adversaries: the part of all nodes that collude; paths: of each lookup, and if there are several numbers, as many
+    lookups with each, one after the other; nodes join and put with the highest. churn: sessions per node and hour, so
+    that 1.0 is a median session of one hour; settle_s: virtual seconds before the first lookup; span_s: in which they
+    begin.
     """
 
     nodes: int
     lookups: int
     adversaries: float = 0.0
-    paths: int = 1
+    paths: tuple[int, ...] = (1,)
     churn: float = 0.0
     seed: int = 1
     settle_s: float = 900.0
@@ -56,9 +59,10 @@ class Figures:
     part of the gets by honest nodes that brought the value which an honest node had put. hops: questions one after the
     other that led to the nearest node found; messages: questions of one lookup. floor: the success of as many paths as
     long as hops_mean of which any adversary spoils a whole one. hops_most: what Kademlia should stay below. questions:
-    of all nodes in all of the time. died: nodes that were replaced.
+    of all nodes in all of the time so far; died: nodes that were replaced.
     """
 
+    paths: int
     success: float
     success_low: float
     value_success: float
@@ -98,21 +102,23 @@ class _Outcomes:
     value_messages: int = 0
 
 
-def run_study(plan: Plan, tell: Telling = lambda what, done, total: None) -> tuple[Figures, Cost]:
+def run_study(plan: Plan, tell: Telling = lambda what, done, total: None) -> tuple[list[Figures], Cost]:
     """Run a study in a loop of its own. tell: called now and then."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(study(plan, tell))
 
 
-async def study(plan: Plan, tell: Telling = lambda what, done, total: None) -> tuple[Figures, Cost]:
+async def study(plan: Plan, tell: Telling = lambda what, done, total: None) -> tuple[list[Figures], Cost]:
     """The same in the VirtualTimeLoop that runs. Cancelled, it ends at once."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     began, memory = time.perf_counter(), _memory()
     random = Random(plan.seed)
     network = MemoryNetwork(loop, Random(random.getrandbits(64)), plan.conditions)
-    population = Population(network, Random(random.getrandbits(64)), adversaries=plan.adversaries, paths=plan.paths)
-    outcomes = _Outcomes()
+    population = Population(
+        network, Random(random.getrandbits(64)), adversaries=plan.adversaries, paths=max(plan.paths)
+    )
+    figures: list[Figures] = []
     with _seldom_collecting():
         await population.grow(plan.nodes, tell)
         built = time.perf_counter()
@@ -121,21 +127,24 @@ async def study(plan: Plan, tell: Telling = lambda what, done, total: None) -> t
             await _pass(plan.settle_s, tell, "it settles")
             values = await _put(plan, population, random)
             cpu, questions = time.process_time(), network.questions
-            await _look_up(plan, population, random, values, outcomes, tell)
+            for paths in plan.paths:
+                outcomes = await _look_up(plan, paths, population, random, values, tell)
+                figures.append(_figures(plan, paths, population, outcomes))
             cpu, questions = time.process_time() - cpu, network.questions - questions
         finally:
             if churning is not None:
+                if churning.done():
+                    churning.result()  # it failed
                 churning.cancel()
                 await asyncio.gather(churning, return_exceptions=True)
         memory = _memory() - memory
-        figures = _figures(plan, population, outcomes)
         await population.stop()
     per_question = cpu / max(1, questions)
     cost = Cost(
         seconds=time.perf_counter() - began,
         build_seconds=built - began,
         memory_per_node=memory // plan.nodes,
-        cpu_per_lookup=per_question * figures.messages_mean,
+        cpu_per_lookup=per_question * figures[-1].messages_mean,
         cpu_per_question=per_question,
     )
     return figures, cost
@@ -149,32 +158,39 @@ async def _pass(seconds: float, tell: Telling, what: str) -> None:
 
 
 async def _put(plan: Plan, population: Population, random: Random) -> list[SignedValue]:
-    # Honest nodes put values, a few at a time.
+    # Honest nodes put values, one a second.
     values: list[SignedValue] = []
-    for number in range(min(plan.lookups, _MOST_VALUES)):
-        keys = IdentityKeys(random.randbytes(KEY_BYTES), random.randbytes(KEY_BYTES))
-        value = sign(keys, Kind.APPLICATION, f"value {number}", b"v" * 64, now=population.now(), lifetime_s=_VALUE_S)
-        await population.pick_honest().node.put(value)
-        values.append(value)
+    async with asyncio.TaskGroup() as group:
+        for number in range(min(plan.lookups, _MOST_VALUES)):
+            keys = IdentityKeys(random.randbytes(KEY_BYTES), random.randbytes(KEY_BYTES))
+            name, now = f"value {number}", population.now()
+            values.append(sign(keys, Kind.APPLICATION, name, b"v" * 64, now=now, lifetime_s=_VALUE_S))
+            group.create_task(population.pick_honest().node.put(values[-1]))
+            await asyncio.sleep(1.0)
     return values
 
 
 async def _look_up(
-    plan: Plan, population: Population, random: Random, values: list[SignedValue], outcomes: _Outcomes, tell: Telling
-) -> None:
+    plan: Plan, paths: int, population: Population, random: Random, values: list[SignedValue], tell: Telling
+) -> _Outcomes:
+    outcomes, how = _Outcomes(), LookupPlan(paths=paths)
     async with asyncio.TaskGroup() as group:
         for number in range(plan.lookups):
             tell("lookups", number, plan.lookups)
             await asyncio.sleep(plan.span_s / plan.lookups)
             target = random.randbytes(32)
-            group.create_task(_find(population, population.pick_honest(), target, outcomes))
-            group.create_task(_get(population.pick_honest(), values[number % len(values)], outcomes))
+            group.create_task(_find(population, target, how, outcomes))
+            group.create_task(_get(population, values[number % len(values)], how, outcomes))
+    return outcomes
 
 
-async def _find(population: Population, origin: Member, target: bytes, outcomes: _Outcomes) -> None:
+async def _find(population: Population, target: bytes, how: LookupPlan, outcomes: _Outcomes) -> None:
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    found = await origin.node.lookup(target)
+    while True:
+        began, origin = loop.time(), population.pick_honest()
+        found = await origin.node.lookup(target, plan=how)
+        if origin.attachment.is_up:  # else it died meanwhile, and nobody waits for what it finds
+            break
     head = population.head(target, began, origin)
     outcomes.right += head is None or head in {contact.node_id for contact in found.closest}
     outcomes.hops.append(found.hops)
@@ -183,18 +199,23 @@ async def _find(population: Population, origin: Member, target: bytes, outcomes:
     outcomes.seconds += loop.time() - began
 
 
-async def _get(origin: Member, value: SignedValue, outcomes: _Outcomes) -> None:
-    found = await origin.node.get(value.kind, value.name, owner=value.owner)
+async def _get(population: Population, value: SignedValue, how: LookupPlan, outcomes: _Outcomes) -> None:
+    while True:
+        origin = population.pick_honest()
+        found = await origin.node.get(value.kind, value.name, owner=value.owner, plan=how)
+        if origin.attachment.is_up:
+            break
     outcomes.value_right += value in found.values
     outcomes.value_messages += found.messages
 
 
-def _figures(plan: Plan, population: Population, outcomes: _Outcomes) -> Figures:
+def _figures(plan: Plan, paths: int, population: Population, outcomes: _Outcomes) -> Figures:
     count = plan.lookups
     hops_mean = sum(outcomes.hops) / count
     known = sum(len(member.node.table) for member in population.joined)
     clean = (1 - plan.adversaries) ** hops_mean
     return Figures(
+        paths=paths,
         success=outcomes.right / count,
         success_low=_wilson_low(outcomes.right, count),
         value_success=outcomes.value_right / count,
@@ -204,7 +225,7 @@ def _figures(plan: Plan, population: Population, outcomes: _Outcomes) -> Figures
         failures_mean=outcomes.failures / count,
         value_messages_mean=outcomes.value_messages / count,
         seconds_mean=outcomes.seconds / count,
-        floor=1 - (1 - clean) ** plan.paths,
+        floor=1 - (1 - clean) ** paths,
         hops_most=log2(max(1.0, plan.nodes / K)) / 2 + 1,
         known_mean=known / max(1, len(population.joined)),
         questions=population.network.questions,

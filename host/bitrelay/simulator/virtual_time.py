@@ -36,6 +36,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector = _NoWaiting()
         super().__init__(selector)
         selector.jump = self._jump
+        # A timer that is due within it fires. asyncio has a nanosecond, which a clock of years cannot tell apart.
+        self._clock_resolution = 1e-6
         self._now = 0.0
         self._due: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = count()
