@@ -336,7 +336,7 @@ def _first(contact: Values) -> str:
 def _step(step: Values) -> tuple[str, ...]:
     told = str(step["told"]) if step["told"] else ""
     return (
-        str(step["path"] + 1), str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"],
+        str(step["path"] + 1) if step["path"] >= 0 else "joined", str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"],
         told,
     )  # fmt: skip
 

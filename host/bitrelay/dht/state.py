@@ -5,6 +5,7 @@ an entry that cannot be read is dropped and counted.
 """
 
 import errno
+import hashlib
 import json
 import os
 import sqlite3
@@ -48,6 +49,7 @@ class StateFile:
         """Raises TooNew, DiskFull, PortError."""
         self._path = directory.state
         self._busy = Lock()
+        self._digest = b""
         try:
             self._database, self.saved = self._opened()
         except _DAMAGE as error:
@@ -66,13 +68,18 @@ class StateFile:
             for kind in _KINDS
             for place, entry in enumerate(snapshot[kind])
         ]
-        try:
-            with self._busy, self._database:  # a transaction
-                self._database.execute("DELETE FROM entries")
-                self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
-                self._database.execute("UPDATE state SET sequence = ?", (sequence,))
-        except sqlite3.Error as error:
-            raise self._told(error) from None
+        digest = hashlib.sha256(repr((entries, sequence)).encode()).digest()
+        with self._busy:
+            if digest == self._digest:
+                return  # spares the disk
+            try:
+                with self._database:  # a transaction
+                    self._database.execute("DELETE FROM entries")
+                    self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
+                    self._database.execute("UPDATE state SET sequence = ?", (sequence,))
+            except sqlite3.Error as error:
+                raise self._told(error) from None
+            self._digest = digest
 
     def close(self) -> None:
         """Waits for a `save` that goes on. Harmless when repeated."""
