@@ -334,11 +334,9 @@ def _first(contact: Values) -> str:
 
 
 def _step(step: Values) -> tuple[str, ...]:
+    path = str(step["path"] + 1) if step["path"] >= 0 else "joined"
     told = str(step["told"]) if step["told"] else ""
-    return (
-        str(step["path"] + 1) if step["path"] >= 0 else "joined", str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"],
-        told,
-    )  # fmt: skip
+    return path, str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"], told
 
 
 def _peer(peer: Values) -> tuple[str, ...]:
