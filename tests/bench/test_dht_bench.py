@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from bitrelay.bench.dht_claim import Claim, run_claim
+from bitrelay.bench.dht_claim import Claim, ClaimFigures, run_claim
 from bitrelay.bench.dht_contest import Contest, run_contest
-from bitrelay.errors import BrokenInstallation
-from tests.host.command import run
+from bitrelay.cli import app
+from bitrelay.errors import BrokenInstallation, ExitCode
 
 
 async def test_every_node_finds_every_value_and_after_deaths_as_well() -> None:
@@ -42,7 +43,13 @@ async def test_without_kademlia_it_says_what_to_install(monkeypatch: pytest.Monk
         await run_contest(Contest(nodes=2))
 
 
-def test_the_command_prints_a_line_of_json() -> None:
-    done = run("bench", "dht", "--claim", "--nodes", "4", "--lookups", "5", "--json")
-    values = json.loads(done.stdout)
-    assert (done.returncode, values["holds"], values["found"]) == (0, True, 1.0)
+@pytest.mark.parametrize(("found", "code"), [(1.0, ExitCode.OK), (0.99, ExitCode.CHECK_FAILED)])
+def test_the_command_ends_with_what_was_found(monkeypatch: pytest.MonkeyPatch, found: float, code: ExitCode) -> None:
+    async def claimed(claim: Claim, tell: object) -> ClaimFigures:
+        return ClaimFigures(claim.nodes, 4, 16, found, 1, (0.5, 0.9, 1.0), 1.0, 2.0)
+
+    monkeypatch.setattr("bitrelay.bench.dht_claim.run_claim", claimed)
+    done = CliRunner().invoke(app, ["bench", "dht", "--claim", "--json"])
+    first = json.loads(done.stdout.splitlines()[0])
+    assert (done.exit_code, first["nodes"], first["found"], first["holds"]) == (code, 200, found, found == 1.0)
+    assert "99.000%" in CliRunner().invoke(app, ["bench", "dht", "--claim"]).stdout or found == 1.0
