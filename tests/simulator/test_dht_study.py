@@ -7,7 +7,9 @@ from math import ceil, log2
 from typing import Any
 
 import pytest
+import typer
 
+from bitrelay.cli.simulate import several_paths
 from bitrelay.errors import ExitCode
 from bitrelay.simulator.dht_study import Figures, Plan, run_study
 from tests.host.command import finish, start
@@ -78,3 +80,9 @@ def test_ctrl_c_ends_the_command_cleanly() -> None:
         os.close(ours)
     assert process.returncode == ExitCode.INTERRUPTED
     assert out == ""
+
+
+@pytest.mark.parametrize("paths", ["0", "9", "1,9", "", "one"])
+def test_a_number_of_paths_that_is_none_is_wrong_usage(paths: str) -> None:
+    with pytest.raises(typer.BadParameter, match="1 to 8"):
+        several_paths(paths)

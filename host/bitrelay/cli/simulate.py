@@ -60,7 +60,7 @@ def dht(
         from ..simulator.dht_study import Plan, study
         from ..simulator.virtual_time import VirtualTimeLoop
 
-        several = _paths(paths)
+        several = several_paths(paths)
         plan = Plan(nodes, lookups, adversaries, several, churn, seed, settle, span, Conditions(loss=loss))
         with _progress() as tell:
             figures, cost = run_until_told(study(plan, tell), VirtualTimeLoop)
@@ -72,7 +72,8 @@ def dht(
             _tell(out, plan, figures, cost)
 
 
-def _paths(text: str) -> tuple[int, ...]:
+def several_paths(text: str) -> tuple[int, ...]:
+    """The numbers in an option such as 1,4,8. Raises typer.BadParameter."""
     try:
         several = tuple(int(number) for number in text.split(","))
     except ValueError:

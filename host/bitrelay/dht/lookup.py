@@ -186,7 +186,7 @@ class _Lookup:
             nonlocal stalled
             path.stall(candidate)
             self._wake()
-            if not path.ended and len(askers.tasks) < MAX_ASKERS:
+            if not path.ended and path.in_flight < MAX_ASKERS:
                 stalled = True
                 askers.add(self._ask_along(path, askers))
 

@@ -161,7 +161,7 @@ class DhtNode:
                     pass
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(MAX_CHECKS):
+            for _ in range(min(MAX_CHECKS, len(contacts))):
                 group.create_task(ping_some())
 
     async def lookup(self, target: bytes, *, plan: Plan | None = None) -> Found:

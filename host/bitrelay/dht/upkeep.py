@@ -102,7 +102,9 @@ class Upkeep:
 
     async def _bring(self, key: bytes, values: tuple[SignedValue, ...]) -> None:
         node = self._node
-        await node.place(key, values)
+        placed = await node.place(key, values)
+        if not placed[0].found.closest:
+            return  # nobody can be reached: they stay due
         now = node.clock()
         for value in values:
             if (key, value.owner) in self._published:

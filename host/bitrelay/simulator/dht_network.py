@@ -97,7 +97,7 @@ class Attachment:
         if contact.node_id in network._up and not network.lose():
             network.loop.deliver_later(delay, self._arrive, future, contact, question, deadline, tries)
         else:
-            self._missed(future, contact, question, deadline, tries, network.loop.time())
+            self._missed(future, contact, question, deadline, tries)
 
     def _arrive(
         self, future: asyncio.Future[Answer], contact: Contact, question: Question, deadline: float, tries: int
@@ -109,7 +109,7 @@ class Attachment:
             if not network.lose():
                 network.loop.deliver_later(network.latency(), _settle, future, answer, deadline)
                 return
-        self._missed(future, contact, question, deadline, tries, network.loop.time())
+        self._missed(future, contact, question, deadline, tries)
 
     def _missed(
         self,
@@ -118,11 +118,10 @@ class Attachment:
         question: Question,
         deadline: float,
         tries: int,
-        sent: float,
     ) -> None:
         network = self._network
         network.lost += 1
-        again = sent + network.conditions.again_s
+        again = network.loop.time() + network.conditions.again_s
         if contact.node_id in network._up and tries > 0 and again < deadline:
             network.loop.deliver_later(
                 network.conditions.again_s, self._send, future, contact, question, deadline, tries - 1

@@ -87,6 +87,7 @@ class Population:
             while True:
                 await asyncio.sleep(self._random.expovariate(rate * len(self.joined)))
                 leaving = self._random.choice(self.joined)
+                self._leave(leaving)
                 group.create_task(self._replace(leaving))
 
     def pick_honest(self) -> Member:
@@ -110,9 +111,8 @@ class Population:
             await member.node.stop()
 
     async def _replace(self, leaving: Member) -> None:
-        colludes = leaving.colludes
-        await self._leave(leaving)
-        await self._come(colludes)
+        await leaving.node.stop()
+        await self._come(leaving.colludes)
 
     async def _come(self, colludes: bool) -> None:
         member = self._make(colludes)
@@ -125,7 +125,7 @@ class Population:
         if not colludes:
             self.honest.add(member.node.node_id)
 
-    async def _leave(self, member: Member) -> None:
+    def _leave(self, member: Member) -> None:
         # The last takes its place in the list, so that leaving costs the same however many there are.
         last = self.joined.pop()
         if last is not member:
@@ -140,7 +140,6 @@ class Population:
         else:
             self.honest.remove(node_id)
         self.died += 1
-        await member.node.stop()
 
     def _make(self, colludes: bool) -> Member:
         contact = Contact(self._random.randbytes(32), (address_of(self._made),))
