@@ -135,7 +135,7 @@ async def feed(count: int, seed: int, *, memory: bool = False) -> dict[str, int]
         except (PeerError, DeviceTimeout, TransportClosed):
             pass
 
-    network = UdpNetwork(endpoint, FloodLimits(_PLENTY, _PLENTY, _PLENTY, _PLENTY, _PLENTY))
+    network = UdpNetwork(endpoint, FloodLimits(*[_PLENTY] * 6))
     network.serve(answering)
     asking = asyncio.create_task(ask())
     begun = 0

@@ -82,8 +82,8 @@ async def test_a_record_that_finds_no_room_beside_a_question_or_an_answer_goes_w
         bob.answers = lambda question: Pong() if question == Ping() else Values((largest,), False, ())
         assert await ada.network.ask(bob.contact, Store(largest)) != Refused(Refusal.NOT_PROVEN)
         assert bob.asked == [(ada.contact, Ping()), (ada.contact, Store(largest))]
-        bob.network.proofs.forget(ada.keys.peer_id)
-        ada.network.proofs.forget(bob.keys.peer_id)
+        for one in (ada, bob):
+            one.network.proofs._expiry.clear()
         assert await ada.network.ask(bob.contact, FindValue(TARGET)) == Values((largest,), False, ())
         assert ada.network.proofs.knows(bob.keys.peer_id)
 

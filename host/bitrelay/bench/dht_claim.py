@@ -95,8 +95,8 @@ async def _gets(local: LocalNode, name: str, data: bytes) -> bool:
 
 async def _refresh(local: LocalNode) -> None:
     # All buckets, whenever they were refreshed last: as if the interval of 15 minutes had passed.
-    for index in local.node.table.stale(local.node.clock(), -1.0):
-        await local.node.refresh(index)
+    node = local.node
+    await asyncio.gather(*(node.refresh(index) for index in node.table.stale(node.clock(), -1.0)))
 
 
 async def _rate(

@@ -7,8 +7,8 @@ the value themselves; datagrams are counted where they are sent, answers too.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from statistics import quantiles
@@ -87,7 +87,7 @@ class Crowd(Protocol):
         ...
 
 
-Build = Callable[[int, Random], "Any"]
+Build = Callable[[int, Random], AbstractAsyncContextManager[Crowd]]
 Tell = Callable[[str], None]
 
 
@@ -128,8 +128,9 @@ async def _measured(name: str, build: Build, contest: Contest, tell: Tell) -> Fi
 
 async def _gets(crowd: Crowd, askers: Sequence[int], values: dict[str, bytes], lookups: int, random: Random) -> Gets:
     wanted = []
+    named = list(values.items())
     for _ in range(lookups):
-        name, data = random.choice(list(values.items()))
+        name, data = random.choice(named)
         without = [number for number in askers if not crowd.keeps(number, name, data)]
         wanted.append((random.choice(without or list(askers)), name, data))
     took: list[float] = []
@@ -157,9 +158,9 @@ async def _gets(crowd: Crowd, askers: Sequence[int], values: dict[str, bytes], l
     )
 
 
-async def _all(work: Any) -> list[bool]:
-    # As many at once as on a busy host, no more.
-    left = iter(list(work))
+async def _all(work: Iterable[Awaitable[bool]]) -> list[bool]:
+    # As many at once as on a busy host, no more. What is left when one fails has not been begun.
+    left = iter(work)
     done: list[bool] = []
 
     async def do_some() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from shared_protocol.pow import Miner
 
+from ..dht.bootstrap import first_contacts
 from ..dht.endpoint import Endpoint
 from ..dht.flood import FloodLimits
 from ..dht.lookup import Plan
@@ -62,12 +63,12 @@ class LocalNode:
         await self.node.stop()
 
 
-async def start_node(random: Random, ask_timeout_s: float) -> LocalNode:
-    """A node that listens on loopback and knows nobody. random: its keys come from there."""
+async def start_node(random: Random, ask_timeout_s: float, limits: FloodLimits | None = None) -> LocalNode:
+    """A node that listens on loopback and knows nobody. random: its keys come from there. limits: else none there."""
     keys = IdentityKeys(random.randbytes(32), random.randbytes(32))
     record = to_record(_mined(keys), keys)
     endpoint = Endpoint(keys, lambda: record, base=DEVELOPMENT_BASE)
-    network = UdpNetwork(endpoint, FloodLimits.one_host())
+    network = UdpNetwork(endpoint, limits or FloodLimits.one_host())
     await network.listen(LOOPBACK)
     node = DhtNode(HastyNetwork(network, ask_timeout_s), random=random)
     network.serve(node.answer)
@@ -76,20 +77,30 @@ async def start_node(random: Random, ask_timeout_s: float) -> LocalNode:
 
 async def start_nodes(count: int, random: Random, ask_timeout_s: float = ASK_TIMEOUT_S) -> list[LocalNode]:
     """So many nodes that have all joined by way of the first, in any order."""
-    nodes = [await start_node(random, ask_timeout_s) for _ in range(count)]
-    first = nodes[0].network.contact
-    order = nodes[1:]
-    random.shuffle(order)
-    left = iter(order)
+    nodes: list[LocalNode] = []
+    try:
+        for _ in range(count):
+            nodes.append(await start_node(random, ask_timeout_s))
+        order = nodes[1:]
+        random.shuffle(order)
+        await _join(nodes[0].network.bound[0], order)
+    except BaseException:
+        for local in nodes:
+            await local.close()
+        raise
+    return nodes
+
+
+async def _join(first: Udp, nodes: Sequence[LocalNode]) -> None:
+    left = iter(nodes)
 
     async def join_some() -> None:
         for local in left:
-            await local.node.join([await local.network.greet(first.addresses[0])])
+            await local.node.join(await first_contacts([first], local.network.greet))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_JOIN_AT_ONCE):
             group.create_task(join_some())
-    return nodes
 
 
 async def put_value(local: LocalNode, name: str, data: bytes) -> bool:

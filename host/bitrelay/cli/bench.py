@@ -32,6 +32,9 @@ def dht(
     claim: Annotated[
         bool, typer.Option("--claim", help="Try instead what must hold: every node finds every value; 30 % die.")
     ] = False,
+    flood: Annotated[
+        bool, typer.Option("--flood", help="Measure instead how a known peer is served under 1,000 questions a second.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Measure the DHT beside `kademlia`, on real sockets of this computer: lookups a second, datagrams, 20 % deaths.
@@ -39,7 +42,9 @@ def dht(
     With --claim it ends with exit code 1 if a node missed a value, or more than 1 % of lookups failed after the deaths.
     """
     with reporting(json) as out:
-        if claim:
+        if flood:
+            _flood(out)
+        elif claim:
             _claim(out, nodes or 200, lookups, seed)
         else:
             _contest(out, nodes or 100, lookups, seed)
@@ -73,6 +78,33 @@ def _claim(out: Output, nodes: int, lookups: int, seed: int) -> None:
         _tell_claim(out, figures)
     if not figures.holds:
         raise CheckFailed("the DHT did not find what it must find")
+
+
+def _flood(out: Output) -> None:
+    from dataclasses import asdict
+
+    from ..bench.dht_flood import run_flood
+
+    figures = run_until_told(run_flood(tell=out.remark))
+    if out.as_json:
+        for one in figures:
+            out.record(asdict(one))
+        return
+    columns = ("flood", "sent/s", "dropped", "known peer asked", "lost", "median", "95 %", "memory grown")
+    rows = [
+        (
+            one.what,
+            f"{one.flooded:,.0f}",
+            f"{one.dropped:,}",
+            str(one.asked),
+            str(one.lost),
+            f"{one.median_ms:.2f} ms",
+            f"{one.p95_ms:.2f} ms",
+            f"{one.grown_kib:,} KiB",
+        )
+        for one in figures
+    ]
+    out.table(columns, rows)
 
 
 def _row(name: str, gets: "Gets") -> tuple[str, ...]:

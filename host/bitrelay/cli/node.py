@@ -225,7 +225,7 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
 
     from ..dht.commands import Commands
     from ..dht.control import ControlServer
-    from ..dht.service import NodeService
+    from ..dht.service import NodeService, Trouble
     from ..dht.state_directory import StateDirectory, default_directory
     from ..identity.local import identity_path
     from .mining_view import MiningView
@@ -254,6 +254,9 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
                 await control.close()
         finally:
             await service.stop()
+            while not happened.empty():
+                if isinstance(left := happened.get_nowait(), Trouble):
+                    out.note(f"trouble as it ended: {left.error}")
     finally:
         directory.close()
 
@@ -331,11 +334,9 @@ def _first(contact: Values) -> str:
 
 
 def _step(step: Values) -> tuple[str, ...]:
+    path = str(step["path"] + 1) if step["path"] >= 0 else "joined"
     told = str(step["told"]) if step["told"] else ""
-    return (
-        str(step["path"] + 1), str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"],
-        told,
-    )  # fmt: skip
+    return path, str(step["depth"]), step["id"][:16], str(step["bucket"]), _first(step), step["outcome"], told
 
 
 def _peer(peer: Values) -> tuple[str, ...]:

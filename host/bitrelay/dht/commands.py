@@ -74,7 +74,9 @@ class Commands:
         kind, name = _kind(request), _text(request, "name")
         owner = None if request.get("owner") is None else _bytes(request, "owner", ID_SIZE, ID_SIZE)
         found, seconds = await _timed(self._node.get(kind, name, owner=owner))
-        return _found(found, seconds) | {"values": [_value(value) for value in found.values]}
+        return (
+            {"key": found.target.hex()} | _cost(found, seconds) | {"values": [_value(value) for value in found.values]}
+        )
 
     async def _lookup(self, request: Request, tell: Tell) -> Any:
         target = _bytes(request, "id", ID_SIZE, ID_SIZE)
@@ -92,7 +94,8 @@ class Commands:
                     "bucket": bucket_index(target, step.contact.node_id),
                 }
             )
-        return _found(found, seconds) | {"closest": [_contact(contact) for contact in found.closest]}
+        closest = [_contact(contact) for contact in found.closest]
+        return {"target": found.target.hex()} | _cost(found, seconds) | {"closest": closest}
 
     async def _peers(self, request: Request, tell: Tell) -> Any:
         own = self._node.node_id
@@ -169,9 +172,8 @@ async def _timed(work: Awaitable[Found]) -> tuple[Found, float]:
     return await work, loop.time() - begun
 
 
-def _found(found: Found, seconds: float) -> dict[str, Any]:
+def _cost(found: Found, seconds: float) -> dict[str, Any]:
     return {
-        "key": found.target.hex(),
         "hops": found.hops,
         "messages": found.messages,
         "failures": found.failures,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, cast
 
 from shared_protocol.pow import DIFFICULTY_BASE
@@ -148,7 +149,7 @@ class _Sender(asyncio.DatagramProtocol):
         if self._transport is None or self._transport.is_closing() or not addr[1]:
             self._traffic.dropped["NOWHERE"] += 1
             return
-        self._receive(data, Udp(addr[0], addr[1]))
+        self._receive(data, _place(addr[0], addr[1]))
 
     def error_received(self, exc: Exception) -> None:
         # The system has no way there, or a router said so: whoever waits for an answer learns it by the clock.
@@ -164,6 +165,11 @@ class _Sender(asyncio.DatagramProtocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+@lru_cache(maxsize=4096)
+def _place(host: str, port: int) -> Udp:
+    return Udp(host, port)
 
 
 def _waiting(transport: asyncio.DatagramTransport) -> int:

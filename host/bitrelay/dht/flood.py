@@ -22,7 +22,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class FloodLimits:
-    """known: questions of one node with work; source, strangers: of others from one group of addresses, and of all.
+    """known, all_known: questions of one node with work, and of all such; source, strangers: of all others,
+    from one group of addresses and from anywhere.
 
     work_source, work: proofs of work that are checked for strangers, likewise; each costs as much as some questions.
     buckets: how many are remembered of each kind; the one used least recently is forgotten first, and full again: what
@@ -30,6 +31,7 @@ class FloodLimits:
     """
 
     known: Rate = Rate(100, 300)
+    all_known: Rate = Rate(2000, 4000)
     source: Rate = Rate(20, 100)
     strangers: Rate = Rate(200, 400)
     work_source: Rate = Rate(10, 100)
@@ -50,9 +52,9 @@ class FloodLimits:
 class Buckets:
     """One bucket for each name, and, if given, one that all of them drink from."""
 
-    def __init__(self, each: Rate, all_: Rate | None = None, most: int = 4096) -> None:
+    def __init__(self, each: Rate, together: Rate | None = None, most: int = 4096) -> None:
         self._each = each
-        self._all = None if all_ is None else TokenBucket(all_.burst, all_.per_s)
+        self._together = None if together is None else TokenBucket(together.burst, together.per_s)
         self._most = most
         self._by_name: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
@@ -67,7 +69,7 @@ class Buckets:
             if len(self._by_name) > self._most:
                 self._by_name.popitem(last=False)
         self._by_name.move_to_end(name)
-        if not bucket.has_token(now) or not (self._all is None or self._all.consume(now)):
+        if not bucket.has_token(now) or not (self._together is None or self._together.consume(now)):
             return False
         bucket.take()
         return True

@@ -62,7 +62,3 @@ class ProvenNodes:
         if len(self._expiry) > self._most:
             self._expiry.popitem(last=False)
         return identity
-
-    def forget(self, node_id: bytes) -> None:
-        """Ask this node for its work again. Harmless if it is not known."""
-        self._expiry.pop(node_id, None)

@@ -120,19 +120,31 @@ class NodeService:
             mine=mine,
             save=partial(update_identity, identity),
             register=self._register,
-            addresses=lambda: tuple(map(str, self.network.contact.addresses)),
+            addresses=lambda: tuple(map(str, self.network.contact.addresses)) if self._up.is_set() else (),
             network_size=lambda: int(self.node.estimated_size()) if self._up.is_set() else 0,
             difficulty=DifficultyConfig(difficulty, difficulty),
             clock=clock,
         )
-        self.network: UdpNetwork
-        self.node: DhtNode
+        self._network: UdpNetwork | None = None
+        self._node: DhtNode | None = None
         self._up = asyncio.Event()
         self._joining = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._record: tuple[PowIdentity, bytes] | None = None
         self._lan: LanDiscovery | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def network(self) -> UdpNetwork:
+        """There from the start on."""
+        assert self._network is not None
+        return self._network
+
+    @property
+    def node(self) -> DhtNode:
+        """There from the start on."""
+        assert self._node is not None
+        return self._node
 
     async def start(self) -> None:
         """Listen and join. Raises what `load_identity`, `generate` and `UdpNetwork.listen` raise."""
@@ -163,8 +175,8 @@ class NodeService:
         except BitrelayError as error:
             self._tell(Trouble(error))
         finally:
-            if hasattr(self, "network"):
-                await self.network.close()
+            if self._network is not None:
+                await self._network.close()
             self._cache.close()
             self._state.close()
 
@@ -181,10 +193,10 @@ class NodeService:
     async def _listen(self) -> None:
         keys = self.identity.local.keys
         endpoint = Endpoint(keys, self._own_record, verify=self._verified, clock=self.clock)
-        self.network = UdpNetwork(endpoint, self._settings.limits)
+        self._network = UdpNetwork(endpoint, self._settings.limits)
         for address in self._settings.listen:
             await self.network.listen(address)
-        self.node = DhtNode(self.network, clock=self.clock, tell=self._tell)
+        self._node = DhtNode(self.network, clock=self.clock, tell=self._tell)
         self._tell_losses()
         self.network.serve(self.node.answer)
         await self.node.start()

@@ -5,10 +5,12 @@ an entry that cannot be read is dropped and counted.
 """
 
 import errno
+import hashlib
 import json
 import os
 import sqlite3
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 from ..errors import DiskFull, PortError, TooNew
@@ -46,6 +48,8 @@ class StateFile:
     def __init__(self, directory: StateDirectory) -> None:
         """Raises TooNew, DiskFull, PortError."""
         self._path = directory.state
+        self._busy = Lock()
+        self._digest = b""
         try:
             self._database, self.saved = self._opened()
         except _DAMAGE as error:
@@ -64,17 +68,23 @@ class StateFile:
             for kind in _KINDS
             for place, entry in enumerate(snapshot[kind])
         ]
-        try:
-            with self._database:  # a transaction
-                self._database.execute("DELETE FROM entries")
-                self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
-                self._database.execute("UPDATE state SET sequence = ?", (sequence,))
-        except sqlite3.Error as error:
-            raise self._told(error) from None
+        digest = hashlib.sha256(repr((entries, sequence)).encode()).digest()
+        with self._busy:
+            if digest == self._digest:
+                return  # spares the disk
+            try:
+                with self._database:  # a transaction
+                    self._database.execute("DELETE FROM entries")
+                    self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
+                    self._database.execute("UPDATE state SET sequence = ?", (sequence,))
+            except sqlite3.Error as error:
+                raise self._told(error) from None
+            self._digest = digest
 
     def close(self) -> None:
-        """Harmless when repeated."""
-        self._database.close()
+        """Waits for a `save` that goes on. Harmless when repeated."""
+        with self._busy:
+            self._database.close()
 
     def _opened(self) -> tuple[sqlite3.Connection, Saved]:
         # Files that SQLite puts beside it get the same mode.

@@ -49,7 +49,7 @@ class Answers:
         self._proofs = endpoint.proofs
         self._cookies = Cookies(endpoint.random(32), endpoint.steady)
         self._cache = AnswerCache()
-        self._known = Buckets(limits.known, most=limits.buckets)
+        self._known = Buckets(limits.known, limits.all_known, limits.buckets)
         self._strangers = Buckets(limits.source, limits.strangers, limits.buckets)
         self._work = Buckets(limits.work_source, limits.work, limits.buckets)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,8 +139,11 @@ class Answers:
         opened, source = asked.opened, asked.answered.source
         sender = opened.head.sender
         own = self._endpoint.record() if opened.wants_record else None
-        answer = fitted(answer, ROOM)
-        if own is not None and len(encode_body(answer)) + len(own) > ROOM:
+        body = encode_body(answer)
+        if len(body) > ROOM:
+            answer = fitted(answer, ROOM)
+            body = encode_body(answer)
+        if own is not None and len(body) + len(own) > ROOM:
             own = None  # it pings for it
         most = MAX_DATAGRAM if asked.is_there else AMPLIFICATION * asked.size
         for record in dict.fromkeys((own, None)):
@@ -151,6 +154,7 @@ class Answers:
                 self._cookies.make(source, sender),
                 record=record,
                 wants_record=opened.can_prove and not self._proofs.knows(sender),
+                body=body,
             )
             if len(sealed) <= most:
                 asked.answered.datagram = sealed

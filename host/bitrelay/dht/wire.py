@@ -103,15 +103,21 @@ class Signer:
         record: bytes | None = None,
         wants_record: bool = False,
         can_prove: bool = False,
+        body: bytes | None = None,
     ) -> bytes:
-        """The datagram; recipient: an id, or ANYONE. Raises ValueError for what does not fit."""
+        """The datagram; recipient: an id, or ANYONE; body: the message's, if it was encoded already.
+
+        Raises ValueError for what does not fit.
+        """
         flags = (
             (recipient == ANYONE and _TO_ANYONE)
             | (record is not None and _HAS_RECORD)
             | (wants_record and _WANTS_RECORD)
             | (can_prove and _CAN_PROVE)
         )
-        kind, body, shown = kind_of(message), encode_body(message), record or b""
+        kind, shown = kind_of(message), record or b""
+        if body is None:
+            body = encode_body(message)
         padding = 0
         if wants_record and is_question(kind):
             padding = max(0, LEAST_ASKING - _SMALLEST - len(body) - len(shown))
