@@ -53,8 +53,9 @@ logging.getLogger("quic").setLevel(logging.CRITICAL)
 class QuicProtocol(QuicConnectionProtocol):
     """aioquic's end of a connection, with the bounds that it does not have."""
 
-    def __init__(self, quic: QuicConnection, **given: Any) -> None:
+    def __init__(self, quic: QuicConnection, dropped: Counter[str], **given: Any) -> None:
         super().__init__(quic, **given)
+        self._dropped = dropped
         self.stream = MessageStream()
         self.changed = asyncio.Event()
         self.gone = False
@@ -101,7 +102,11 @@ class QuicProtocol(QuicConnectionProtocol):
             super().transmit()
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        super().datagram_received(data, addr)
+        try:
+            super().datagram_received(data, addr)
+        except Exception as error:
+            self._dropped[_fault(error)] += 1
+            self.end(_MISBEHAVED)
         # aioquic raises its limits by what came, not by what was read: a stream with a gap would grow for ever.
         if self._quic._local_max_data.used - self._delivered > 4 * WINDOW:
             self.end(_MISBEHAVED)
@@ -222,8 +227,7 @@ class _Server(QuicServer):
         except LimitReached:
             self._dropped["refused"] += 1
         except Exception as error:
-            # What the library did not expect of a stranger's bytes.
-            self._dropped[f"fault: {type(error).__name__}"] += 1
+            self._dropped[_fault(error)] += 1
 
     def close(self) -> None:
         for protocol in tuple(self._protocols.values()):
@@ -234,7 +238,7 @@ class _Server(QuicServer):
     def _admit(self, connection: QuicConnection, **given: Any) -> QuicProtocol:
         remote = Quic(self._source[0], self._source[1])
         admission = self._arrivals.admit(remote)
-        protocol = QuicProtocol(connection, **given)
+        protocol = QuicProtocol(connection, self._dropped, **given)
         protocol.on_gone = admission.release
         protocol.on_stream = lambda: self._arrivals.arrived(QuicPipe(remote, protocol), admission)
         protocol.give_up_after(OPENING_S)
@@ -257,7 +261,7 @@ class QuicMedium(Medium):
                 lambda: _Server(configuration, arrivals, self.dropped), local_addr=(address.host, address.port)
             )
         except (OSError, UnicodeError) as error:
-            raise listening_error(address, error if isinstance(error, OSError) else OSError(str(error))) from None
+            raise listening_error(address, error) from None
         self._servers.append(server)
         assert server._transport is not None
         return bound(address, server._transport.get_extra_info("sockname"))
@@ -270,7 +274,7 @@ class QuicMedium(Medium):
         configuration.server_name = _NAME
         try:
             socket, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: QuicProtocol(QuicConnection(configuration=configuration)), remote_addr=place[:2]
+                lambda: QuicProtocol(QuicConnection(configuration=configuration), self.dropped), remote_addr=place[:2]
             )
         except OSError as error:
             raise opening_error(address, error) from None
@@ -305,6 +309,11 @@ class QuicTransport(SecureTransport):
         limits: Limits | None = None,
     ) -> None:
         super().__init__(QuicMedium(), own, gate=gate, limits=limits)
+
+
+def _fault(error: Exception) -> str:
+    # What the library did not expect of a stranger's bytes is no reason to let it out of a handler.
+    return f"fault: {type(error).__name__}"
 
 
 def _configuration(*, is_client: bool) -> QuicConfiguration:

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 HANDSHAKES: Final = HandshakeRate(per_source_per_min=60, per_min=6000, sources=4096)
-"""A handshake takes about a millisecond here; how many a stranger may ask for is the gate's matter."""
+"""A handshake takes a millisecond or two here; how many a stranger may ask for is the gate's matter."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from ..errors import BitrelayError, PortBusy, PortError, Unreachable, WrongAddre
 from .address import HostAddress
 
 
-def listening_error(address: HostAddress, error: OSError) -> BitrelayError:
+def listening_error(address: HostAddress, error: OSError | UnicodeError) -> BitrelayError:
     """Why nothing listens there."""
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    # A name with a part that is too long is a UnicodeError.
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return WrongAddress(f"{address.host} is no address of this computer")
     if error.errno == errno.EADDRINUSE:
         return PortBusy("another program listens there", device=str(address))

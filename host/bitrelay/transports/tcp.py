@@ -107,7 +107,7 @@ class TcpMedium(Medium):
         try:
             server = await asyncio.start_server(accept, address.host, address.port, backlog=_BACKLOG)
         except (OSError, UnicodeError) as error:
-            raise listening_error(address, error if isinstance(error, OSError) else OSError(str(error))) from None
+            raise listening_error(address, error) from None
         self._servers.append(server)
         return bound(address, server.sockets[0].getsockname())
 
