@@ -9,6 +9,7 @@ import pytest
 
 from bitrelay.errors import (
     BadData,
+    DeviceLost,
     DeviceTimeout,
     HandshakeFailed,
     HandshakeFault,
@@ -419,3 +420,19 @@ async def test_the_gate_is_asked_first_and_told_when_they_leave(scheme: str) -> 
         assert (await until(server, Connected)).peer_id == peer_id(2)
         assert server.connected_peers() == (peer_id(2),)
     assert gate.admitted == gate.gone == 3
+
+
+@every_transport
+async def test_a_peer_that_takes_nothing_is_given_up_in_the_end(scheme: str) -> None:
+    patience = Patience(alive_s=0.05, idle_s=DEADLINE_S, stalled_s=0.3, goodbye_s=0.05)
+    async with ends(scheme, 1, 2, limits=replace(LIMITS, events=1, patience=patience)) as (server, client):
+        peer, _ = await connected(server, client, scheme)
+
+        async def say() -> None:
+            while True:
+                await client.send(peer, bytes(60_000))
+
+        saying = asyncio.create_task(say())
+        assert (await until(client, Disconnected)).reason is Ended.TOO_SLOW
+        with pytest.raises((DeviceLost, NotConnected)):
+            await saying

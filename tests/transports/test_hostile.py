@@ -17,6 +17,7 @@ from bitrelay.errors import (
     NotConnected,
     Unreachable,
 )
+from bitrelay.identity.handshake_limit import HandshakeRate
 from bitrelay.transports.address import Address
 from bitrelay.transports.arq import ArqSettings
 from bitrelay.transports.pipe import Medium, Pipe
@@ -30,6 +31,7 @@ from tests.transports.ends import (
     DEADLINE_S,
     LIMITS,
     QUICK,
+    TALKATIVE,
     anywhere,
     ends,
     every_transport,
@@ -96,7 +98,7 @@ async def test_nothing_that_somebody_between_makes_is_taken_for_the_peers(
 ) -> None:
     said = [b"%d" % number * 700 for number in range(60)]
     async with (
-        ends(scheme, 1, 2, limits=QUICK) as (server, client),
+        ends(scheme, 1, 2, limits=TALKATIVE) as (server, client),
         wire(await server.listen(anywhere(scheme))) as between,
     ):
         await client.connect(between.address)
@@ -255,3 +257,15 @@ async def test_failures_that_nobody_reads_are_bounded() -> None:
                         await pipe.receive(1000)
         await serves(server, client, address)
         assert server._events.dropped == 36
+
+
+@every_transport
+async def test_one_address_gets_so_many_handshakes(scheme: str) -> None:
+    limits = replace(LIMITS, handshakes=HandshakeRate(2, 100, 10))
+    async with ends(scheme, 1, 2, limits=limits) as (server, client):
+        address = await server.listen(anywhere(scheme))
+        for _ in range(2):
+            await client.disconnect(await client.connect(address))
+        with pytest.raises((HandshakeFailed, Unreachable, DeviceTimeout)):
+            await client.connect(address, timeout=0.3)
+        assert server.refused["handshake_rate"] >= 1

@@ -100,7 +100,11 @@ class SecureTransport(Transport):
     async def listen(self, address: Address) -> Address:
         self.demand(address)
         self._demand_open()
-        return await self._medium.listen(address, self)
+        bound = await self._medium.listen(address, self)
+        if self._closed:
+            await self._medium.close()
+            self._demand_open()
+        return bound
 
     async def connect(
         self, address: Address, *, expected: bytes | None = None, timeout: float = CONNECT_TIMEOUT_S
