@@ -77,6 +77,22 @@ async def test_ends_connect_talk_and_part(scheme: str) -> None:
         await client.disconnect(seen)
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@every_transport
+@pytest.mark.skipif(not has_ipv6(), reason="this computer has no IPv6")
+async def test_over_ipv6(scheme: str) -> None:
+    async with ends(scheme, 1, 2) as (server, client):
+        await serves(server, client, await server.listen(parse(f"{scheme}://[::1]:0")))
+
+
 @every_transport
 async def test_ten_megabytes_come_back(scheme: str) -> None:
     block = random.Random(1).randbytes(62_500)

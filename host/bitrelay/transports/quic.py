@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -36,7 +37,7 @@ from .credit_stream import WINDOW, MessageStream
 from .gate import Gate
 from .pipe import CLOSE_S, OPENING_S, Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, opening_error, resolve
+from .sockets import bound, first_opened, listening_error, opening_error, resolve
 
 ALPN: Final = "bitrelay/1"
 
@@ -268,7 +269,10 @@ class QuicMedium(Medium):
 
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
-        _, place = (await resolve(address))[0]
+        places = await resolve(address)
+        return await first_opened(partial(self._open_at, address, place) for _, place in places)
+
+    async def _open_at(self, address: HostAddress, place: tuple[str, int]) -> Pipe:
         configuration = _configuration(is_client=True)
         configuration.verify_mode = ssl.CERT_NONE
         configuration.server_name = _NAME

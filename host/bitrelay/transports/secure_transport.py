@@ -151,6 +151,11 @@ class SecureTransport(Transport):
         """Where the peer is reached. Raises NotConnected."""
         return self._link(peer).address
 
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was not taken, by reason: of the medium's, and events that nobody read in time."""
+        return self._medium.dropped + Counter({"events": self._events.dropped})
+
     async def next_event(self) -> Event:
         return await self._events.get()
 

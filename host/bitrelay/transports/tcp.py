@@ -11,7 +11,7 @@ from .address import Address, HostAddress, Tcp
 from .gate import Gate
 from .pipe import CLOSE_S, Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, opening_error
+from .sockets import STAGGER_S, bound, listening_error, opening_error
 
 HEADER: Final = struct.Struct(">I")
 
@@ -114,8 +114,7 @@ class TcpMedium(Medium):
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
         try:
-            # The second address of a host is tried after a quarter of a second (RFC 8305).
-            reader, writer = await asyncio.open_connection(address.host, address.port, happy_eyeballs_delay=0.25)
+            reader, writer = await asyncio.open_connection(address.host, address.port, happy_eyeballs_delay=STAGGER_S)
         except (OSError, UnicodeError) as error:
             raise opening_error(address, error) from None
         return StreamPipe(address, reader, writer)

@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from ..errors import BadData, Unreachable
 from ..identity.local import LocalIdentity
@@ -16,10 +17,10 @@ from .channel import DATAGRAM_OVERHEAD
 from .gate import Gate
 from .pipe import Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, resolve
+from .sockets import bound, first_opened, listening_error, resolve
 from .udp_connections import UdpConnections, UdpPipe
 from .udp_endpoint import UdpEndpoint, open_socket
-from .udp_wire import CONNECT, ID_SIZE, MAX_BODY, header, opening
+from .udp_wire import CONNECT, ID_SIZE, MAX_BODY, Place, header, opening
 
 _FIRST_RETRY_S = 0.25
 _LAST_RETRY_S = 4.0
@@ -52,7 +53,10 @@ class UdpMedium(Medium):
 
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
-        family, place = (await resolve(address))[0]
+        places = await resolve(address)
+        return await first_opened(partial(self._open_at, address, family, place) for family, place in places)
+
+    async def _open_at(self, address: Address, family: socket.AddressFamily, place: Place) -> Pipe:
         if family not in self._diallers:
             try:
                 sock = open_socket(family, None)
