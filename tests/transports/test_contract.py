@@ -35,6 +35,7 @@ from tests.transports.ends import (
     every_transport,
     make,
     peer_id,
+    serves,
     until,
 )
 from tests.transports.proxies import wire

@@ -269,3 +269,17 @@ async def test_one_address_gets_so_many_handshakes(scheme: str) -> None:
         with pytest.raises((HandshakeFailed, Unreachable, DeviceTimeout)):
             await client.connect(address, timeout=0.3)
         assert server.refused["handshake_rate"] >= 1
+
+
+@every_transport
+async def test_a_pipe_that_is_being_closed_takes_no_more(scheme: str) -> None:
+    async with ends(scheme, 1) as (server,), raw_pipes(await server.listen(anywhere(scheme))) as (pipe,):
+        pipe.put(b"something")
+        closing = asyncio.create_task(pipe.close())
+        await asyncio.sleep(0)
+        with pytest.raises(DeviceLost):
+            await pipe.room()
+        pipe.put(b"too late, and harmless")
+        await closing
+        with pytest.raises(DeviceLost):
+            await pipe.room()

@@ -59,6 +59,8 @@ class QuicProtocol(QuicConnectionProtocol):
         self._dropped = dropped
         self.stream = MessageStream()
         self.changed = asyncio.Event()
+        self.finished = False
+        """Nothing more will be sent."""
         self.gone = False
         """The other end has finished, or the connection is over."""
         self.silent = False
@@ -66,7 +68,6 @@ class QuicProtocol(QuicConnectionProtocol):
         self.on_stream: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
         self._delivered = 0
-        self._finished = False
         self._patience: asyncio.TimerHandle | None = None
 
     def give_up_after(self, seconds: float) -> None:
@@ -75,16 +76,16 @@ class QuicProtocol(QuicConnectionProtocol):
 
     def send(self, data: bytes) -> None:
         """Into the stream."""
-        if data and not self.gone and not self._finished:
+        if data and not self.gone and not self.finished:
             self._quic.send_stream_data(_STREAM, data)
             self._transmit_soon()
 
     def finish(self) -> None:
-        """Nothing more will be sent."""
-        if not self.gone and not self._finished:
+        """Say that nothing more will be sent."""
+        if not self.gone and not self.finished:
             self._quic.send_stream_data(_STREAM, b"", end_stream=True)
             self._transmit_soon()
-        self._finished = True
+        self.finished = True
 
     def end(self, code: int = 0) -> None:
         """Close the connection; what has not been acknowledged is not sent again."""
@@ -161,7 +162,7 @@ class QuicPipe(Pipe):
     async def room(self) -> None:
         while self._alive and not self._protocol.stream.has_room:
             await self._change()
-        if not self._alive:
+        if not self._alive or self._protocol.finished:
             raise self._lost()
 
     def put(self, message: bytes) -> None:

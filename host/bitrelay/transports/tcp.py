@@ -40,17 +40,19 @@ class StreamPipe(Pipe):
         super().__init__(remote)
         self._reader = reader
         self._writer = writer
+        self._closing = False
 
     async def room(self) -> None:
         try:
             await self._writer.drain()
         except OSError as error:
             raise self._lost(error) from None
-        if self._writer.is_closing():
+        if self._closing or self._writer.is_closing():
             raise self._lost(None)
 
     def put(self, message: bytes) -> None:
-        self._writer.write(framed(message))
+        if not self._closing:
+            self._writer.write(framed(message))
 
     async def receive(self, limit: int) -> bytes:
         try:
@@ -60,6 +62,7 @@ class StreamPipe(Pipe):
             raise self._lost(error) from None
 
     async def close(self) -> None:
+        self._closing = True
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._writer.drain()
