@@ -31,6 +31,8 @@ T = TypeVar("T", bound=Event)
 LIMITS = Limits(base=BITS, handshakes=HandshakeRate(100_000, 100_000, 4096))
 QUICK = replace(LIMITS, patience=Patience(alive_s=0.05, idle_s=0.3, goodbye_s=0.05))
 """Loses patience soon: for tests in which somebody is silent."""
+TALKATIVE = replace(LIMITS, patience=Patience(alive_s=0.05, idle_s=3.0, goodbye_s=0.05))
+"""Says something often, so that what is missing is noticed soon."""
 CURT = replace(LIMITS, patience=Patience(goodbye_s=0.05))
 
 

@@ -31,7 +31,7 @@ from bitrelay.transports.udp_wire import (
     header,
     opening,
 )
-from tests.transports.ends import LIMITS, QUICK, anywhere, connected, ends, peer_id, until
+from tests.transports.ends import CURT, LIMITS, anywhere, connected, ends, peer_id, until
 from tests.transports.proxies import wire
 
 HERE: Place = ("192.0.2.1", 1000)
@@ -207,7 +207,7 @@ async def test_a_datagram_that_is_repeated_or_altered_comes_at_most_once() -> No
     def twice_and_altered(to_listener: bool, number: int, data: bytes) -> list[bytes]:
         return [data, data, data[:-1] + bytes((data[-1] ^ 1,))] if data[0] == 0x16 else [data]
 
-    async with ends("udp", 1, 2, limits=QUICK) as (server, client):
+    async with ends("udp", 1, 2, limits=CURT) as (server, client):
         assert isinstance(client, UdpTransport)
         async with wire(await server.listen(anywhere("udp")), twice_and_altered) as between:
             peer = await client.connect(between.address)

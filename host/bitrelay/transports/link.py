@@ -1,6 +1,7 @@
 """One connection with a peer, from when both ends have agreed to keep it until it has ended."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from .channel import Channel, Kind
 from .event_queue import EventQueue
 from .pipe import CLOSE_S, Admission, DatagramPipe
 from .transport import Connected, DataReceived, Disconnected, Ended, Statistics
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ class Link:
             self.end(reason)
             for task in work:
                 task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+            for fault in await asyncio.gather(*work, return_exceptions=True):
+                if isinstance(fault, Exception):
+                    _log.error("A connection has ended by a fault of bitrelay's own", exc_info=fault)
             if self._connected_told:
                 self._events.tell(Disconnected(self.peer_id, reason))
             self.told.set()

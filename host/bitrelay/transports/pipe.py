@@ -41,7 +41,7 @@ class Pipe(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Send what was put and end in good order, within CLOSE_S. Raises nothing but CancelledError."""
+        """Send what was put and end in good order, within CLOSE_S. Nobody may be receiving. Raises no error."""
 
     @abstractmethod
     def abort(self) -> None:

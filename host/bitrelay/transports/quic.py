@@ -10,6 +10,7 @@ import logging
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -36,7 +37,7 @@ from .credit_stream import WINDOW, MessageStream
 from .gate import Gate
 from .pipe import CLOSE_S, OPENING_S, Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, opening_error, resolve
+from .sockets import bound, first_opened, listening_error, opening_error, resolve
 
 ALPN: Final = "bitrelay/1"
 
@@ -53,10 +54,13 @@ logging.getLogger("quic").setLevel(logging.CRITICAL)
 class QuicProtocol(QuicConnectionProtocol):
     """aioquic's end of a connection, with the bounds that it does not have."""
 
-    def __init__(self, quic: QuicConnection, **given: Any) -> None:
+    def __init__(self, quic: QuicConnection, dropped: Counter[str], **given: Any) -> None:
         super().__init__(quic, **given)
+        self._dropped = dropped
         self.stream = MessageStream()
         self.changed = asyncio.Event()
+        self.finished = False
+        """Nothing more will be sent."""
         self.gone = False
         """The other end has finished, or the connection is over."""
         self.silent = False
@@ -64,7 +68,6 @@ class QuicProtocol(QuicConnectionProtocol):
         self.on_stream: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
         self._delivered = 0
-        self._finished = False
         self._patience: asyncio.TimerHandle | None = None
 
     def give_up_after(self, seconds: float) -> None:
@@ -73,16 +76,16 @@ class QuicProtocol(QuicConnectionProtocol):
 
     def send(self, data: bytes) -> None:
         """Into the stream."""
-        if data and not self.gone and not self._finished:
+        if data and not self.gone and not self.finished:
             self._quic.send_stream_data(_STREAM, data)
             self._transmit_soon()
 
     def finish(self) -> None:
-        """Nothing more will be sent."""
-        if not self.gone and not self._finished:
+        """Say that nothing more will be sent."""
+        if not self.gone and not self.finished:
             self._quic.send_stream_data(_STREAM, b"", end_stream=True)
             self._transmit_soon()
-        self._finished = True
+        self.finished = True
 
     def end(self, code: int = 0) -> None:
         """Close the connection; what has not been acknowledged is not sent again."""
@@ -101,7 +104,11 @@ class QuicProtocol(QuicConnectionProtocol):
             super().transmit()
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        super().datagram_received(data, addr)
+        try:
+            super().datagram_received(data, addr)
+        except Exception as error:
+            self._dropped[_fault(error)] += 1
+            self.end(_MISBEHAVED)
         # aioquic raises its limits by what came, not by what was read: a stream with a gap would grow for ever.
         if self._quic._local_max_data.used - self._delivered > 4 * WINDOW:
             self.end(_MISBEHAVED)
@@ -155,7 +162,7 @@ class QuicPipe(Pipe):
     async def room(self) -> None:
         while self._alive and not self._protocol.stream.has_room:
             await self._change()
-        if not self._alive:
+        if not self._alive or self._protocol.finished:
             raise self._lost()
 
     def put(self, message: bytes) -> None:
@@ -222,8 +229,7 @@ class _Server(QuicServer):
         except LimitReached:
             self._dropped["refused"] += 1
         except Exception as error:
-            # What the library did not expect of a stranger's bytes.
-            self._dropped[f"fault: {type(error).__name__}"] += 1
+            self._dropped[_fault(error)] += 1
 
     def close(self) -> None:
         for protocol in tuple(self._protocols.values()):
@@ -234,7 +240,7 @@ class _Server(QuicServer):
     def _admit(self, connection: QuicConnection, **given: Any) -> QuicProtocol:
         remote = Quic(self._source[0], self._source[1])
         admission = self._arrivals.admit(remote)
-        protocol = QuicProtocol(connection, **given)
+        protocol = QuicProtocol(connection, self._dropped, **given)
         protocol.on_gone = admission.release
         protocol.on_stream = lambda: self._arrivals.arrived(QuicPipe(remote, protocol), admission)
         protocol.give_up_after(OPENING_S)
@@ -257,20 +263,23 @@ class QuicMedium(Medium):
                 lambda: _Server(configuration, arrivals, self.dropped), local_addr=(address.host, address.port)
             )
         except (OSError, UnicodeError) as error:
-            raise listening_error(address, error if isinstance(error, OSError) else OSError(str(error))) from None
+            raise listening_error(address, error) from None
         self._servers.append(server)
         assert server._transport is not None
         return bound(address, server._transport.get_extra_info("sockname"))
 
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
-        _, place = (await resolve(address))[0]
+        places = await resolve(address)
+        return await first_opened(partial(self._open_at, address, place) for _, place in places)
+
+    async def _open_at(self, address: HostAddress, place: tuple[str, int]) -> Pipe:
         configuration = _configuration(is_client=True)
         configuration.verify_mode = ssl.CERT_NONE
         configuration.server_name = _NAME
         try:
             socket, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: QuicProtocol(QuicConnection(configuration=configuration)), remote_addr=place[:2]
+                lambda: QuicProtocol(QuicConnection(configuration=configuration), self.dropped), remote_addr=place[:2]
             )
         except OSError as error:
             raise opening_error(address, error) from None
@@ -305,6 +314,11 @@ class QuicTransport(SecureTransport):
         limits: Limits | None = None,
     ) -> None:
         super().__init__(QuicMedium(), own, gate=gate, limits=limits)
+
+
+def _fault(error: Exception) -> str:
+    # What the library did not expect of a stranger's bytes is no reason to let it out of a handler.
+    return f"fault: {type(error).__name__}"
 
 
 def _configuration(*, is_client: bool) -> QuicConfiguration:

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 HANDSHAKES: Final = HandshakeRate(per_source_per_min=60, per_min=6000, sources=4096)
-"""A handshake takes about a millisecond here; how many a stranger may ask for is the gate's matter."""
+"""A handshake takes a millisecond or two here; how many a stranger may ask for is the gate's matter."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,11 @@ class SecureTransport(Transport):
     async def listen(self, address: Address) -> Address:
         self.demand(address)
         self._demand_open()
-        return await self._medium.listen(address, self)
+        bound = await self._medium.listen(address, self)
+        if self._closed:
+            await self._medium.close()
+            self._demand_open()
+        return bound
 
     async def connect(
         self, address: Address, *, expected: bytes | None = None, timeout: float = CONNECT_TIMEOUT_S
@@ -146,6 +150,11 @@ class SecureTransport(Transport):
     def address_of(self, peer: bytes) -> Address:
         """Where the peer is reached. Raises NotConnected."""
         return self._link(peer).address
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was not taken, by reason: of the medium's, and events that nobody read in time."""
+        return self._medium.dropped + Counter({"events": self._events.dropped})
 
     async def next_event(self) -> Event:
         return await self._events.get()

@@ -4,15 +4,24 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from typing import Any, Final
 
 from ..errors import BitrelayError, PortBusy, PortError, Unreachable, WrongAddress
 from .address import HostAddress
+from .pipe import Pipe
+
+STAGGER_S: Final = 0.25
+"""Between dialling one address of a host and the next (RFC 8305)."""
+_MOST_PLACES: Final = 4
 
 
-def listening_error(address: HostAddress, error: OSError) -> BitrelayError:
+def listening_error(address: HostAddress, error: OSError | UnicodeError) -> BitrelayError:
     """Why nothing listens there."""
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+    # A name with a part that is too long is a UnicodeError.
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return WrongAddress(f"{address.host} is no address of this computer")
     if error.errno == errno.EADDRINUSE:
         return PortBusy("another program listens there", device=str(address))
@@ -26,7 +35,10 @@ def opening_error(address: HostAddress, error: Exception) -> Unreachable:
 
 
 async def resolve(address: HostAddress, *, passive: bool = False) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """Families and socket addresses of a host, for datagrams. Raises Unreachable, WrongAddress if passive."""
+    """A few families and socket addresses of a host, for datagrams.
+
+    passive: to listen at. Raises Unreachable, or WrongAddress if passive.
+    """
     loop = asyncio.get_running_loop()
     flags = socket.AI_PASSIVE if passive else 0
     try:
@@ -35,7 +47,41 @@ async def resolve(address: HostAddress, *, passive: bool = False) -> list[tuple[
         if passive:
             raise WrongAddress(f"{address.host} is no address of this computer") from None
         raise opening_error(address, error) from None
-    return [(family, place) for family, _, _, _, place in found if family in (socket.AF_INET, socket.AF_INET6)]  # type: ignore[misc]
+    places = [(family, place) for family, _, _, _, place in found if family in (socket.AF_INET, socket.AF_INET6)]
+    return places[:_MOST_PLACES]  # type: ignore[return-value]
+
+
+async def first_opened(attempts: Iterable[Callable[[], Coroutine[Any, Any, Pipe]]]) -> Pipe:
+    """The pipe of the first attempt to succeed. Each begins when one has failed, or STAGGER_S after the one before.
+
+    Raises what the last one to fail raises.
+    """
+    left = deque(attempts)
+    running: set[asyncio.Task[Pipe]] = set()
+    opened: list[Pipe] = []
+    failure = Unreachable("the host has no address")
+    try:
+        while not opened and (left or running):
+            if left:
+                running.add(asyncio.create_task(left.popleft()()))
+            done, running = await asyncio.wait(
+                running, timeout=STAGGER_S if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                try:
+                    opened.append(task.result())
+                except Unreachable as error:
+                    failure = error
+    finally:
+        for task in running:
+            task.cancel()
+        late = await asyncio.gather(*running, return_exceptions=True)
+        for pipe in (*opened[1:], *late):
+            if isinstance(pipe, Pipe):
+                pipe.abort()
+    if not opened:
+        raise failure
+    return opened[0]
 
 
 def bound(address: HostAddress, place: tuple[str, int]) -> HostAddress:
@@ -52,5 +98,5 @@ def source_of(host: str) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((int(ip), 64), strict=False))
+        return str(ipaddress.IPv6Network((int(ip), 64), strict=False))
     return host

@@ -11,7 +11,7 @@ from .address import Address, HostAddress, Tcp
 from .gate import Gate
 from .pipe import CLOSE_S, Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, opening_error
+from .sockets import STAGGER_S, bound, listening_error, opening_error
 
 HEADER: Final = struct.Struct(">I")
 
@@ -40,17 +40,19 @@ class StreamPipe(Pipe):
         super().__init__(remote)
         self._reader = reader
         self._writer = writer
+        self._closing = False
 
     async def room(self) -> None:
         try:
             await self._writer.drain()
         except OSError as error:
             raise self._lost(error) from None
-        if self._writer.is_closing():
+        if self._closing or self._writer.is_closing():
             raise self._lost(None)
 
     def put(self, message: bytes) -> None:
-        self._writer.write(framed(message))
+        if not self._closing:
+            self._writer.write(framed(message))
 
     async def receive(self, limit: int) -> bytes:
         try:
@@ -60,6 +62,7 @@ class StreamPipe(Pipe):
             raise self._lost(error) from None
 
     async def close(self) -> None:
+        self._closing = True
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._writer.drain()
@@ -107,15 +110,14 @@ class TcpMedium(Medium):
         try:
             server = await asyncio.start_server(accept, address.host, address.port, backlog=_BACKLOG)
         except (OSError, UnicodeError) as error:
-            raise listening_error(address, error if isinstance(error, OSError) else OSError(str(error))) from None
+            raise listening_error(address, error) from None
         self._servers.append(server)
         return bound(address, server.sockets[0].getsockname())
 
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
         try:
-            # The second address of a host is tried after a quarter of a second (RFC 8305).
-            reader, writer = await asyncio.open_connection(address.host, address.port, happy_eyeballs_delay=0.25)
+            reader, writer = await asyncio.open_connection(address.host, address.port, happy_eyeballs_delay=STAGGER_S)
         except (OSError, UnicodeError) as error:
             raise opening_error(address, error) from None
         return StreamPipe(address, reader, writer)

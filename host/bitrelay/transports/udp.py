@@ -5,6 +5,7 @@ A connection belongs to the two addresses it began with.
 
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from ..errors import BadData, Unreachable
 from ..identity.local import LocalIdentity
@@ -14,10 +15,10 @@ from .channel import DATAGRAM_OVERHEAD
 from .gate import Gate
 from .pipe import Arrivals, Medium, Pipe
 from .secure_transport import Limits, SecureTransport
-from .sockets import bound, listening_error, resolve
+from .sockets import bound, first_opened, listening_error, resolve
 from .udp_connections import UdpConnections
 from .udp_endpoint import UdpEndpoint, open_socket
-from .udp_wire import MAX_BODY
+from .udp_wire import MAX_BODY, Place
 
 
 class UdpMedium(Medium):
@@ -47,7 +48,10 @@ class UdpMedium(Medium):
 
     async def open(self, address: Address) -> Pipe:
         assert isinstance(address, HostAddress)
-        family, place = (await resolve(address))[0]
+        places = await resolve(address)
+        return await first_opened(partial(self._open_at, address, family, place) for family, place in places)
+
+    async def _open_at(self, address: Address, family: socket.AddressFamily, place: Place) -> Pipe:
         if family not in self._diallers:
             try:
                 sock = open_socket(family, None)

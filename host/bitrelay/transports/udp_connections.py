@@ -49,22 +49,23 @@ class UdpPipe(DatagramPipe):
         self.opened: asyncio.Future[None] | None = None
         """Of one that we dial: there when the listener has accepted; fails if it refuses."""
         self.cookie: bytes | None = None
-        self.arq = Arq(asyncio.get_running_loop().time(), settings, header(SEGMENT, connection))
         self._loop = asyncio.get_running_loop()
+        self.arq = Arq(self._loop.time(), settings, header(SEGMENT, connection))
         self._endpoint = endpoint
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping: asyncio.Handle | None = None
+        self._closing = False
         self._gone = False
 
     async def room(self) -> None:
         while not self.arq.has_room and not self._dead:
             await self._change()
-        if self._dead:
+        if self._dead or self._closing:
             raise self._lost()
 
     def put(self, message: bytes) -> None:
-        if not self._dead:
+        if not self._dead and not self._closing:
             self.arq.put(message)
             self._pump_soon()
 
@@ -85,6 +86,7 @@ class UdpPipe(DatagramPipe):
             self._endpoint.send(header(DATAGRAM, self.connection) + datagram, self.place)
 
     async def close(self) -> None:
+        self._closing = True
         try:
             async with asyncio.timeout(CLOSE_S):
                 if not self._dead:

@@ -165,7 +165,7 @@ class WebSocketMedium(Medium):
                 **tls,
             )
         except (OSError, UnicodeError) as error:
-            raise listening_error(address, error if isinstance(error, OSError) else OSError(str(error))) from None
+            raise listening_error(address, error) from None
         self._servers.append(server)
         return bound(address, next(iter(server.sockets)).getsockname())
 
@@ -196,10 +196,16 @@ class WebSocketMedium(Medium):
     async def close(self) -> None:
         for guest in tuple(self._guests):
             guest.transport.abort()
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        for server in servers:
             server.close()
-            await server.wait_closed()
-        self._servers = []
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                for server in servers:
+                    await server.wait_closed()
+        except TimeoutError:
+            # Some still shake hands over TLS, which has its own deadline.
+            pass
 
 
 class _Guest(_Flow, ServerConnection):
