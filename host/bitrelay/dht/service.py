@@ -29,6 +29,7 @@ from .endpoint import Endpoint
 from .events import Event
 from .flood import FloodLimits
 from .lan import LanDiscovery
+from .messages import Contact
 from .node import DhtNode
 from .snapshot import restore, snapshot
 from .state import StateFile
@@ -108,6 +109,7 @@ class NodeService:
         self._on_progress = on_progress
         self._state = StateFile(directory)
         self._sequence = self._state.saved.sequence
+        self._nodes: list[Any] = self._state.saved.snapshot["nodes"]
         try:
             self._cache = self._opened_cache()
         except BaseException:
@@ -127,6 +129,7 @@ class NodeService:
         )
         self._network: UdpNetwork | None = None
         self._node: DhtNode | None = None
+        self._contacts: list[Contact] = []
         self._up = asyncio.Event()
         self._joining = asyncio.Lock()
         self._saving = asyncio.Lock()
@@ -183,7 +186,10 @@ class NodeService:
     async def save(self) -> None:
         """Keep what the node knows. Raises DiskFull, PortError."""
         async with self._saving:
-            await asyncio.to_thread(self._state.save, snapshot(self.node), self._sequence)
+            known = snapshot(self.node)
+            # Whom it knew before it lost all of them, or has not reached yet, it will ask again.
+            known["nodes"] = self._nodes = known["nodes"] or self._nodes
+            await asyncio.to_thread(self._state.save, known, self._sequence)
 
     def next_sequence(self) -> int:
         """For a value of our user's: later than all before, and the time in ms if the clock was not set back."""
@@ -277,10 +283,13 @@ class NodeService:
 
     async def _join(self) -> None:
         async with self._joining:
+            remembered = list(self.node.remembered)
             contacts = await first_contacts(self._settings.bootstrap, self.network.greet)
             known = await self.node.join(contacts)
-        if not known and self._settings.bootstrap:
-            error = Unreachable("none of the first nodes answers", hint="Check --bootstrap and the network")
+            if not known:
+                self.node.remembered = remembered
+        if not known and (remembered or self._settings.bootstrap):
+            error = Unreachable("none of the first nodes answers, nor of those it knew", hint="Check the network")
             self._tell(Trouble(error))
             raise error
         self._tell(Joined(known))
@@ -288,7 +297,11 @@ class NodeService:
     async def _stay_joined(self) -> None:
         while True:
             await asyncio.sleep(ALONE_S)
-            if len(self.node.table) or not self._settings.bootstrap or self._joining.locked():
+            if len(self.node.table):
+                self._contacts = [record.contact for record in self.node.table]
+                continue
+            self.node.remembered = self.node.remembered or self._contacts
+            if self._joining.locked() or not (self._settings.bootstrap or self.node.remembered):
                 continue
             try:
                 await self._join()
