@@ -29,6 +29,7 @@ from bitrelay.dht.messages import (
 from bitrelay.dht.wire import ANYONE, NO_COOKIE, Signer, peek
 from bitrelay.errors import DeviceTimeout, PeerError, PortBusy, TransportClosed, WrongAddress
 from bitrelay.transports.address import Udp
+from tests.dht.fuzz import feed
 from tests.dht.nodes import ByHand, all_of, peer, record, until
 from tests.dht.samples import contact, value
 from tests.identity.mined import BITS, keys_of
@@ -354,3 +355,8 @@ async def test_an_answer_that_nobody_asked_for_and_garbage_are_counted() -> None
             assert bob.network.traffic.dropped == counted
     finally:
         eve.close()
+
+
+async def test_whatever_a_stranger_sends_the_node_raises_nothing_and_answers_on() -> None:
+    taken = await feed(2000, seed=5)
+    assert min(taken[why] for why in ("sent", "FORGED", "MALFORMED", "UNASKED", "WORK_BAD_RECORD")) > 0
