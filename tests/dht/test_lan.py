@@ -1,33 +1,11 @@
-"""Nodes in the local network: what is announced is found, on loopback alone."""
+"""Nodes in the local network: what is announced, and what is taken from others (test_service.py has them meet)."""
 
-import asyncio
-
-import pytest
 from zeroconf import ServiceInfo
 
 from bitrelay.dht.lan import MOST_FOUND, SERVICE, LanDiscovery
-from bitrelay.errors import PortError
 from bitrelay.transports.address import Udp
 
-DEADLINE_S = 20
-ADA, BOB = bytes([1]) * 32, bytes([2]) * 32
-
-
-async def test_two_nodes_on_loopback_find_one_another() -> None:
-    ada = LanDiscovery(ADA, [Udp("127.0.0.1", 4001)], ["127.0.0.1"])
-    bob = LanDiscovery(BOB, [Udp("0.0.0.0", 4002)], ["127.0.0.1"])
-    try:
-        try:
-            await ada.start()
-            await bob.start()
-        except PortError as error:
-            pytest.skip(f"this computer has no multicast on loopback: {error}")
-        found = await asyncio.wait_for(asyncio.gather(ada.next(), bob.next()), DEADLINE_S)
-        assert found == [Udp("127.0.0.1", 4002), Udp("127.0.0.1", 4001)]
-    finally:
-        await bob.close()
-        await ada.close()
-        await ada.close()
+ADA = bytes([1]) * 32
 
 
 def test_what_is_announced_has_one_port_and_only_addresses_that_work() -> None:

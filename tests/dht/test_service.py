@@ -31,11 +31,12 @@ class Running:
         bootstrap: tuple[Udp, ...] = (),
         clock: Callable[[], float] = time.time,
         listen: Udp = LOOPBACK,
+        **more: Any,
     ) -> None:
         self.told: list[Told] = []
         self.settled = asyncio.Event()
         self.directory = StateDirectory(folder, clock)
-        settings = Settings((listen,), bootstrap, difficulty=BITS)
+        settings = Settings((listen,), bootstrap, difficulty=BITS, **more)
         try:
             self.service = NodeService(self.directory, self.directory.identity, settings, tell=self._tell, clock=clock)
         except BaseException:
@@ -276,3 +277,11 @@ async def test_a_value_that_nobody_keeps_is_told(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(ada.service.node, "_is_near", lambda key, closest: False)
         with pytest.raises(CheckFailed, match="no node keeps"):
             await ada.command("put", data="", **PUT)
+
+
+async def test_nodes_in_the_local_network_find_one_another(tmp_path: Path) -> None:
+    lan = {"lan": True, "lan_interfaces": ("127.0.0.1",)}
+    async with running(tmp_path / "a", number=1, **lan) as ada, running(tmp_path / "b", number=2, **lan) as bob:
+        if any(isinstance(told, Trouble) for told in (*ada.told, *bob.told)):
+            pytest.skip("this computer has no multicast on loopback")
+        await until(lambda: len(ada.service.node.table) == len(bob.service.node.table) == 1)

@@ -172,8 +172,9 @@ class NodeService:
         try:
             if self._lan is not None:
                 await self._lan.close()
+            if self._node is not None:
+                await self._node.stop()
             if self._up.is_set():
-                await self.node.stop()
                 await self.save()
         except BitrelayError as error:
             self._tell(Trouble(error))
@@ -207,9 +208,17 @@ class NodeService:
         self.network.serve(self.node.answer)
         await self.node.start()
         if self._settings.lan:
-            self._lan = LanDiscovery(keys.peer_id, self.network.bound, self._settings.lan_interfaces)
-            await self._lan.start()
+            await self._search_lan(keys.peer_id)
         self._up.set()
+
+    async def _search_lan(self, node_id: bytes) -> None:
+        lan = LanDiscovery(node_id, self.network.bound, self._settings.lan_interfaces)
+        try:
+            await lan.start()
+        except PortError as error:
+            self._tell(Trouble(error))  # there are other ways to find nodes
+        else:
+            self._lan = lan
 
     def _tell_losses(self) -> None:
         restored = restore(self.node, self._state.saved.snapshot)
