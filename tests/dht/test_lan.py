@@ -1,33 +1,11 @@
-"""Nodes in the local network: what is announced is found, on loopback alone."""
+"""Nodes in the local network: what is announced, and what is taken from others (test_service.py has them meet)."""
 
-import asyncio
-
-import pytest
 from zeroconf import ServiceInfo
 
 from bitrelay.dht.lan import MOST_FOUND, SERVICE, LanDiscovery
-from bitrelay.errors import PortError
 from bitrelay.transports.address import Udp
 
-DEADLINE_S = 20
-ADA, BOB = bytes([1]) * 32, bytes([2]) * 32
-
-
-async def test_two_nodes_on_loopback_find_one_another() -> None:
-    ada = LanDiscovery(ADA, [Udp("127.0.0.1", 4001)], ["127.0.0.1"])
-    bob = LanDiscovery(BOB, [Udp("0.0.0.0", 4002)], ["127.0.0.1"])
-    try:
-        try:
-            await ada.start()
-            await bob.start()
-        except PortError as error:
-            pytest.skip(f"this computer has no multicast on loopback: {error}")
-        found = await asyncio.wait_for(asyncio.gather(ada.next(), bob.next()), DEADLINE_S)
-        assert found == [Udp("127.0.0.1", 4002), Udp("127.0.0.1", 4001)]
-    finally:
-        await bob.close()
-        await ada.close()
-        await ada.close()
+ADA = bytes([1]) * 32
 
 
 def test_what_is_announced_has_one_port_and_only_addresses_that_work() -> None:
@@ -37,6 +15,7 @@ def test_what_is_announced_has_one_port_and_only_addresses_that_work() -> None:
     assert (info.port, sorted(info.parsed_addresses())) == (4001, ["192.0.2.1", "2001:db8::1"])
     assert LanDiscovery(ADA, [Udp("::", 4001)]).announcement() is None
     assert LanDiscovery(ADA, []).announcement() is None
+    assert LanDiscovery(ADA, [Udp("127.0.0.1", 4001)]).announcement() is None
 
 
 async def test_what_is_found_is_bounded_and_what_is_more_is_counted() -> None:
@@ -44,5 +23,6 @@ async def test_what_is_found_is_bounded_and_what_is_more_is_counted() -> None:
     for number in range(MOST_FOUND + 10):
         lan.take(ServiceInfo(SERVICE, f"{number}.{SERVICE}", 4000 + number, addresses=[bytes((192, 0, 2, 1))]))
     lan.take(ServiceInfo(SERVICE, f"none.{SERVICE}", 0, addresses=[bytes((192, 0, 2, 1))]))
-    assert lan.dropped == 11
+    lan.take(ServiceInfo(SERVICE, f"host.{SERVICE}", 4000, addresses=[bytes((127, 0, 0, 1))]))
+    assert lan.dropped == 12
     assert await lan.next() == Udp("192.0.2.1", 4000)

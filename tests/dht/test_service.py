@@ -18,19 +18,25 @@ from bitrelay.errors import BadData, CheckFailed, DamagedIdentity, PortBusy
 from bitrelay.identity.local import save_identity
 from bitrelay.identity.pending import pending_path
 from bitrelay.transports.address import Udp
-from tests.dht.nodes import DEADLINE_S, LOOPBACK
+from tests.dht.nodes import DEADLINE_S, LOOPBACK, until
 from tests.identity.mined import BITS, local_identity
 
 
 class Running:
     """A service in a directory, and what it told."""
 
-    def __init__(self, folder: Path, bootstrap: tuple[Udp, ...] = (), clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bootstrap: tuple[Udp, ...] = (),
+        clock: Callable[[], float] = time.time,
+        listen: Udp = LOOPBACK,
+        **more: Any,
+    ) -> None:
         self.told: list[Told] = []
-        self.joined = asyncio.Event()
-        self.troubled = asyncio.Event()
+        self.settled = asyncio.Event()
         self.directory = StateDirectory(folder, clock)
-        settings = Settings((LOOPBACK,), bootstrap, difficulty=BITS)
+        settings = Settings((listen,), bootstrap, difficulty=BITS, **more)
         try:
             self.service = NodeService(self.directory, self.directory.identity, settings, tell=self._tell, clock=clock)
         except BaseException:
@@ -39,10 +45,8 @@ class Running:
 
     def _tell(self, told: Told) -> None:
         self.told.append(told)
-        if isinstance(told, Joined):
-            self.joined.set()
-        if isinstance(told, Trouble):
-            self.troubled.set()
+        if isinstance(told, Joined | Trouble):
+            self.settled.set()
 
     @property
     def dropped(self) -> list[str]:
@@ -67,13 +71,13 @@ def give_identity(folder: Path, number: int) -> None:
 
 @asynccontextmanager
 async def running(folder: Path, *bootstrap: Udp, number: int = 0, **how: Any) -> AsyncIterator[Running]:
-    """A node that has joined. number: of the identity that it is given; without one it mines its own."""
+    """A node that has joined or found nobody. number: of the identity that it is given, else it mines its own."""
     if number:
         give_identity(folder, number)
     node = Running(folder, bootstrap, **how)
     try:
         await node.service.start()
-        await asyncio.wait_for(node.joined.wait(), DEADLINE_S)
+        await asyncio.wait_for(node.settled.wait(), DEADLINE_S)
         yield node
     finally:
         await node.service.stop()
@@ -160,15 +164,27 @@ async def test_without_anybody_at_the_first_nodes_it_says_so_and_goes_on(
 ) -> None:
     greet = UdpNetwork.greet
     monkeypatch.setattr(UdpNetwork, "greet", lambda self, address: greet(self, address, timeout=0.1))
-    give_identity(tmp_path / "a", 1)
-    node = Running(tmp_path / "a", (Udp("127.0.0.1", 9),))
-    try:
-        await node.service.start()
-        await asyncio.wait_for(node.troubled.wait(), DEADLINE_S)
-        assert node.service.identity.running
-    finally:
-        await node.service.stop()
-        node.directory.close()
+    async with running(tmp_path / "a", Udp("127.0.0.1", 9), number=1) as ada:
+        assert isinstance(ada.told[-1], Trouble)
+        assert ada.service.identity.running
+
+
+async def test_whom_it_knew_is_asked_again_when_nobody_was_there_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitrelay.dht.node.PING_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("bitrelay.dht.service.ALONE_S", 0.05)
+    async with running(tmp_path / "a", number=1) as ada:
+        place = ada.service.network.bound[0]
+        async with running(tmp_path / "b", place, number=2):
+            pass
+    for _ in range(2):
+        async with running(tmp_path / "b") as bob:
+            assert isinstance(bob.told[-1], Trouble)
+    async with running(tmp_path / "b") as bob:
+        assert isinstance(bob.told[-1], Trouble)
+        async with running(tmp_path / "a", listen=place):
+            await until(lambda: bob.told[-1] == Joined(1))
 
 
 def damaged(path: Path, how: str) -> None:
@@ -261,3 +277,11 @@ async def test_a_value_that_nobody_keeps_is_told(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(ada.service.node, "_is_near", lambda key, closest: False)
         with pytest.raises(CheckFailed, match="no node keeps"):
             await ada.command("put", data="", **PUT)
+
+
+async def test_nodes_in_the_local_network_find_one_another(tmp_path: Path) -> None:
+    lan = {"lan": True, "lan_interfaces": ("127.0.0.1",)}
+    async with running(tmp_path / "a", number=1, **lan) as ada, running(tmp_path / "b", number=2, **lan) as bob:
+        if any(isinstance(told, Trouble) for told in (*ada.told, *bob.told)):
+            pytest.skip("this computer has no multicast on loopback")
+        await until(lambda: len(ada.service.node.table) == len(bob.service.node.table) == 1)

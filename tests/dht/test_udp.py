@@ -31,6 +31,7 @@ from bitrelay.dht.wire import ANYONE, NO_COOKIE, Signer, peek
 from bitrelay.errors import DeviceTimeout, PeerError, PortBusy, TransportClosed, WrongAddress
 from bitrelay.nat.stun_client import find_out
 from bitrelay.transports.address import Udp
+from tests.dht.fuzz import feed
 from tests.dht.nodes import ByHand, all_of, peer, record, until
 from tests.dht.samples import contact, value
 from tests.identity.mined import BITS, keys_of
@@ -365,3 +366,8 @@ async def test_a_node_tells_anybody_where_he_is_seen_as_a_stun_server_does() -> 
         for _ in range(2 * STUN_PER_S):
             ada.network.receive(b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12), findings.local)
         assert ada.network.traffic.dropped["STUN"] >= STUN_PER_S / 2
+
+
+async def test_whatever_a_stranger_sends_the_node_raises_nothing_and_answers_on() -> None:
+    taken = await feed(2000, seed=5)
+    assert min(taken[why] for why in ("sent", "FORGED", "MALFORMED", "UNASKED", "WORK_BAD_RECORD")) > 0

@@ -1,6 +1,7 @@
 """`bitrelay node`, as scripts use it: three nodes on loopback, and commands to them."""
 
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -140,6 +141,31 @@ def test_it_ends_cleanly_and_comes_back_as_itself(tmp_path: Path) -> None:
     again.end(signal.SIGKILL)
     third = Node(tmp_path / "a")
     assert third.end(signal.SIGTERM) == (ExitCode.INTERRUPTED, "")
+
+
+def test_a_reader_that_does_not_read_holds_up_nothing(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    try:
+        while True:
+            os.write(writes, b"\n" * 1024)
+    except BlockingIOError:
+        os.set_blocking(writes, True)
+    folder = str(tmp_path / "a")
+    options = ("--listen", "127.0.0.1:0", "--state", folder, "--difficulty", "8", "--json")
+    process = start("node", "run", *options, stdout=writes)
+    os.close(writes)
+    try:
+        # It is up when it takes commands; nobody has read its first line.
+        while run("node", "status", "--state", folder).returncode == ExitCode.NO_DEVICE:
+            pass
+        with open(reads, encoding="utf-8") as lines:
+            assert "id" in json.loads(next(line for line in lines if line.strip()))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == ExitCode.INTERRUPTED
+    finally:
+        process.kill()
+        finish(process)
 
 
 def test_the_reader_of_its_lines_may_go(tmp_path: Path) -> None:

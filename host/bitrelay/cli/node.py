@@ -1,5 +1,6 @@
 """`bitrelay node`: run a node of the DHT, and have one that runs do something."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of t
 
 _LOWEST_IN_DEVELOPMENT, _BASE, _HIGHEST = 8, 16, 24
 _MOST_TOLD = 1024
+_LOOK_AGAIN_S = 0.1
 
 
 @app.command("run")
@@ -55,6 +57,13 @@ def run(
     lan: Annotated[
         bool, typer.Option("--lan/--no-lan", help="Find nodes in the local network, and let them find this one.")
     ] = False,
+    relay: Annotated[
+        str | None,
+        typer.Option(
+            "--relay", metavar="PORT", help="A relay's port: find nodes in its mesh, and let them find this one.",
+            show_default=False,
+        ),
+    ] = None,
     state: StateOption = None,
     difficulty: Annotated[
         int,
@@ -73,12 +82,14 @@ def run(
         from ..dht.bootstrap import read_addresses, udp_address
         from ..dht.flood import FloodLimits
         from ..dht.service import Settings
+        from ..transports.address import Serial
 
         first = tuple(map(udp_address, bootstrap or ())) + (read_addresses(peers) if peers else ())
         settings = Settings(
             tuple(map(udp_address, listen or ("udp://0.0.0.0:8766",))),
             first,
             lan,
+            relay=None if relay is None else Serial(relay),
             difficulty=difficulty,
             limits=FloodLimits.one_host() if one_host else FloodLimits(),
         )
@@ -231,11 +242,14 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
     from .mining_view import MiningView
 
     happened: asyncio.Queue[Told] = asyncio.Queue()
+    missed = 0
 
     def tell(told: "Told") -> None:
-        # Who reads slowly loses what is too much, and the node goes on.
+        nonlocal missed
         if happened.qsize() < _MOST_TOLD:
             happened.put_nowait(told)
+        else:
+            missed += 1
 
     directory = StateDirectory(state or default_directory(), time)
     try:
@@ -247,9 +261,15 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
             control = ControlServer(directory.socket, Commands(service).handle)
             await control.start()
             try:
+                await _until_read()
                 _tell_up(out, service.network.contact.node_id, service.network.bound)
                 while True:
-                    _tell(out, await happened.get())
+                    told = await happened.get()
+                    await _until_read()
+                    _tell(out, told)
+                    if missed and happened.empty():
+                        _tell_missed(out, missed)
+                        missed = 0
             finally:
                 await control.close()
         finally:
@@ -259,6 +279,27 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
                     out.note(f"trouble as it ended: {left.error}")
     finally:
         directory.close()
+
+
+async def _until_read() -> None:
+    # Whoever does not read what we print must not hold up the node: print would wait.
+    import asyncio
+    import select
+
+    while sys.stdout is not None:
+        try:
+            if select.select([], [sys.stdout.fileno()], [], 0)[1]:
+                return
+        except (OSError, ValueError):
+            return  # it is no file of the system's
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def _tell_missed(out: Output, count: int) -> None:
+    if out.as_json:
+        out.record({"event": "missed", "count": count})
+    else:
+        out.line(f"{count} events were not told: nobody read them in time")
 
 
 def _tell_up(out: Output, node_id: bytes, bound: "tuple[Udp, ...]") -> None:

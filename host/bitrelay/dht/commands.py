@@ -163,6 +163,7 @@ class Commands:
             "questions": dict(counted.questions),
             "refused": dict(counted.refused),
             "store_dropped": dict(node.store.dropped),
+            "tables": network.table_sizes,
         }
 
 

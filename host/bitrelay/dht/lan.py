@@ -37,6 +37,8 @@ class LanDiscovery:
         self._node_id = node_id
         self._bound = bound
         self._interfaces = interfaces
+        # Loopback is no place to tell others of, nor to be sent to by them, unless all of this is on loopback.
+        self._nowhere = (Reach.NOWHERE,) if _all_loopback(interfaces) else (Reach.NOWHERE, Reach.HOST)
         self._found: asyncio.Queue[Udp] = asyncio.Queue(MOST_FOUND)
         self._resolving: set[asyncio.Task[None]] = set()
         self._zeroconf: AsyncZeroconf | None = None
@@ -113,17 +115,20 @@ class LanDiscovery:
     def take(self, info: ServiceInfo) -> None:
         """Note where an announced node is said to be."""
         for packed in info.addresses_by_version(IPVersion.All)[:_MOST_ADDRESSES]:
-            if not info.port or self._found.full():
+            host = str(ipaddress.ip_address(packed))
+            if not info.port or reach(host) in self._nowhere or self._found.full():
                 self.dropped += 1
             else:
-                self._found.put_nowait(Udp(str(ipaddress.ip_address(packed)), info.port))
+                self._found.put_nowait(Udp(host, info.port))
 
     def _hosts(self, place: Udp) -> list[str]:
-        if reach(place.host) is not Reach.NOWHERE:
-            return [place.host]
-        if version_of(place) == 6:
-            return []
-        return list(self._interfaces or _default_interface())
+        if ipaddress.ip_address(place.host).is_unspecified:
+            return list(self._interfaces or _default_interface()) if version_of(place) == 4 else []
+        return [] if reach(place.host) in self._nowhere else [place.host]
+
+
+def _all_loopback(interfaces: Sequence[str] | None) -> bool:
+    return bool(interfaces) and all(reach(host) is Reach.HOST for host in interfaces or ())
 
 
 def _default_interface() -> list[str]:

@@ -12,7 +12,17 @@ from typing import Any, Final
 from shared_protocol.pow import DIFFICULTY_BASE
 
 from ..defense.arrivals import address_group
-from ..errors import BadData, BitrelayError, DamagedIdentity, DiskFull, NoIdentity, PortBusy, PortError, Unreachable
+from ..errors import (
+    BadData,
+    BitrelayError,
+    DamagedIdentity,
+    DiskFull,
+    NoIdentity,
+    PortBusy,
+    PortError,
+    TransportClosed,
+    Unreachable,
+)
 from ..identity.difficulty import DifficultyConfig
 from ..identity.events import IdentityEvent
 from ..identity.generate import IdentityGenerated, generate
@@ -23,12 +33,15 @@ from ..identity.pending import pending_path
 from ..identity.proof import PowIdentity
 from ..identity.record import from_record, to_record
 from ..identity.service import IdentityService, Registration
-from ..transports.address import Udp
+from ..transports.address import Serial, Udp
+from ..transports.relay_port import ConsolePort
 from .bootstrap import first_contacts
 from .endpoint import Endpoint
 from .events import Event
 from .flood import FloodLimits
 from .lan import LanDiscovery
+from .mesh_discovery import MeshDiscovery
+from .messages import Contact
 from .node import DhtNode
 from .snapshot import restore, snapshot
 from .state import StateFile
@@ -47,14 +60,15 @@ class Settings:
     """How a node is to run.
 
     listen: IP addresses, one of each version; bootstrap: first nodes, whose names may be names; lan: look for nodes in
-    the local network, on these interfaces of ours if any are given; difficulty: of our own proof of work, if it is
-    made now, and the least that others must have.
+    the local network, on these interfaces of ours if any are given; relay: look for them in its mesh, by its console;
+    difficulty: of our own proof of work, if it is made now, and the least that others must have.
     """
 
     listen: tuple[Udp, ...]
     bootstrap: tuple[Udp, ...] = ()
     lan: bool = False
     lan_interfaces: tuple[str, ...] | None = None
+    relay: Serial | None = None
     difficulty: int = DIFFICULTY_BASE
     limits: FloodLimits = FloodLimits()
 
@@ -108,6 +122,7 @@ class NodeService:
         self._on_progress = on_progress
         self._state = StateFile(directory)
         self._sequence = self._state.saved.sequence
+        self._nodes: list[Any] = self._state.saved.snapshot["nodes"]
         try:
             self._cache = self._opened_cache()
         except BaseException:
@@ -127,11 +142,12 @@ class NodeService:
         )
         self._network: UdpNetwork | None = None
         self._node: DhtNode | None = None
+        self._contacts: list[Contact] = []
         self._up = asyncio.Event()
         self._joining = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._record: tuple[PowIdentity, bytes] | None = None
-        self._lan: LanDiscovery | None = None
+        self._sources: list[LanDiscovery | MeshDiscovery] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -147,7 +163,7 @@ class NodeService:
         return self._node
 
     async def start(self) -> None:
-        """Listen and join. Raises what `load_identity`, `generate` and `UdpNetwork.listen` raise."""
+        """Listen and join. Raises what `load_identity`, `generate`, `UdpNetwork.listen` and `ConsolePort.open` raise."""
         try:
             await self.identity.start()
             await self._listen()
@@ -156,8 +172,8 @@ class NodeService:
             raise
         self._begin(self._save_now_and_then())
         self._begin(self._stay_joined())
-        if self._lan is not None:
-            self._begin(self._greet_found(self._lan))
+        for source in self._sources:
+            self._begin(self._greet_found(source))
 
     async def stop(self) -> None:
         """Save, and close all that is open. Harmless when it has not started."""
@@ -167,10 +183,11 @@ class NodeService:
         self._tasks.clear()
         await self.identity.stop()
         try:
-            if self._lan is not None:
-                await self._lan.close()
+            for source in self._sources:
+                await source.close()
+            if self._node is not None:
+                await self._node.stop()
             if self._up.is_set():
-                await self.node.stop()
                 await self.save()
         except BitrelayError as error:
             self._tell(Trouble(error))
@@ -183,7 +200,10 @@ class NodeService:
     async def save(self) -> None:
         """Keep what the node knows. Raises DiskFull, PortError."""
         async with self._saving:
-            await asyncio.to_thread(self._state.save, snapshot(self.node), self._sequence)
+            known = snapshot(self.node)
+            # Whom it knew before it lost all of them, or has not reached yet, it will ask again.
+            known["nodes"] = self._nodes = known["nodes"] or self._nodes
+            await asyncio.to_thread(self._state.save, known, self._sequence)
 
     def next_sequence(self) -> int:
         """For a value of our user's: later than all before, and the time in ms if the clock was not set back."""
@@ -201,9 +221,20 @@ class NodeService:
         self.network.serve(self.node.answer)
         await self.node.start()
         if self._settings.lan:
-            self._lan = LanDiscovery(keys.peer_id, self.network.bound, self._settings.lan_interfaces)
-            await self._lan.start()
+            await self._search(LanDiscovery(keys.peer_id, self.network.bound, self._settings.lan_interfaces))
+        if self._settings.relay is not None:
+            # A port that was named and is none is a mistake of the user's: it is raised.
+            port = await ConsolePort.open(self._settings.relay)
+            await self._search(MeshDiscovery(port, keys.on_air_id, lambda: self.network.contact.addresses))
         self._up.set()
+
+    async def _search(self, source: LanDiscovery | MeshDiscovery) -> None:
+        try:
+            await source.start()
+        except PortError as error:
+            self._tell(Trouble(error))  # there are other ways to find nodes
+        else:
+            self._sources.append(source)
 
     def _tell_losses(self) -> None:
         restored = restore(self.node, self._state.saved.snapshot)
@@ -277,10 +308,13 @@ class NodeService:
 
     async def _join(self) -> None:
         async with self._joining:
+            remembered = list(self.node.remembered)
             contacts = await first_contacts(self._settings.bootstrap, self.network.greet)
             known = await self.node.join(contacts)
-        if not known and self._settings.bootstrap:
-            error = Unreachable("none of the first nodes answers", hint="Check --bootstrap and the network")
+            if not known:
+                self.node.remembered = remembered
+        if not known and (remembered or self._settings.bootstrap):
+            error = Unreachable("none of the first nodes answers, nor of those it knew", hint="Check the network")
             self._tell(Trouble(error))
             raise error
         self._tell(Joined(known))
@@ -288,16 +322,24 @@ class NodeService:
     async def _stay_joined(self) -> None:
         while True:
             await asyncio.sleep(ALONE_S)
-            if len(self.node.table) or not self._settings.bootstrap or self._joining.locked():
+            if len(self.node.table):
+                self._contacts = [record.contact for record in self.node.table]
+                continue
+            self.node.remembered = self.node.remembered or self._contacts
+            if self._joining.locked() or not (self._settings.bootstrap or self.node.remembered):
                 continue
             try:
                 await self._join()
             except BitrelayError:
                 pass  # it was told
 
-    async def _greet_found(self, lan: LanDiscovery) -> None:
+    async def _greet_found(self, source: LanDiscovery | MeshDiscovery) -> None:
         while True:
-            address = await lan.next()
+            try:
+                address = await source.next()
+            except TransportClosed as error:
+                self._tell(Trouble(error))
+                return
             try:
                 contact = await self.network.greet(address)
                 known = self.node.table.get(contact.node_id) is not None
