@@ -163,7 +163,7 @@ class NodeService:
         return self._node
 
     async def start(self) -> None:
-        """Listen and join. Raises what `load_identity`, `generate`, `UdpNetwork.listen` and `ConsolePort.open` raise."""
+        """Listen and join. Raises what `load_identity`, `generate`, `UdpNetwork.listen`, `ConsolePort.open` raise."""
         try:
             await self.identity.start()
             await self._listen()

@@ -1,4 +1,4 @@
-"""The frames that two coordinators exchange over any transport. docs/protocol.md, "Delivery between hosts", has them.
+"""The frames that two coordinators exchange over any transport. docs/protocol.md, "Delivery", has them.
 
 kind u8, then, big-endian:
 

@@ -2,7 +2,7 @@
 
 Above the connection manager, which makes and counts connections, every peer has a channel (`peer_channel`): it numbers
 messages, selects a transport for each, and sends what is unacknowledged over another when that one is cut. What comes
-is merged into one stream of events. Both ends must use a coordinator: docs/protocol.md, "Delivery between hosts".
+is merged into one stream of events. Both ends must use a coordinator: docs/protocol.md, "Delivery".
 """
 
 import asyncio
