@@ -237,7 +237,7 @@ class DhtNode:
 
     def estimated_size(self) -> float:
         """How many nodes the network has, ourselves among them: an estimate."""
-        nearest = [contact.node_id for contact in self.table.closest(self.node_id)]
+        nearest = [contact.node_id for contact in self.table.closest(self.node_id, sound=True)]
         return 1 + network_size.estimate(self.node_id, nearest)
 
     async def ask(self, contact: Contact, question: Question, timeout: float = ASK_TIMEOUT_S) -> Answer:
