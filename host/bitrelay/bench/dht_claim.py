@@ -94,8 +94,8 @@ async def _gets(local: LocalNode, name: str, data: bytes) -> bool:
 
 
 async def _refresh(nodes: Sequence[LocalNode]) -> None:
-    # All buckets, whenever they were refreshed last, as if the interval of 15 minutes had passed; one after the other, as
-    # a node does it, and not all nodes at once: they share one processor, and would take one another for dead.
+    # All buckets, whenever they were refreshed last, as if the interval of 15 minutes had passed: one after the other,
+    # as a node does it, and not all nodes at once. They share one processor, and would take one another for dead.
     left = iter(nodes)
 
     async def refresh_some() -> None:
