@@ -162,6 +162,24 @@ def test_a_path_that_lies_cannot_hide_what_another_finds() -> None:
     assert two.values == (value,)
 
 
+@pytest.mark.parametrize(("expected", "right"), [(None, False), (distance(at(11).node_id, TARGET), True)])
+def test_colluders_that_are_too_far_apart_to_be_the_nearest_are_passed_over(expected: int | None, right: bool) -> None:
+    liars = [at(8, number) for number in range(1000, 1020)]
+
+    def rule(who: Contact, question: Question) -> Answer:
+        if who in (at(0, 1), *liars):
+            return Nodes(tuple(liars))
+        bits = 256 - distance(who.node_id, TARGET).bit_length()
+        return Nodes(tuple(at(bits + 1, number) for number in range(20)) if bits < 12 else ())
+
+    asked = Asked(rule)
+    found = in_virtual_time(
+        lambda: lookup.find_node(TARGET, OWN, [at(0, 1), at(0, 0)], asked, Plan(), expected=expected)
+    )
+    assert (at(12) in found.closest) is right
+    assert found.messages < 120
+
+
 @pytest.mark.parametrize("paths", range(1, 9))
 def test_no_node_is_asked_on_two_paths(paths: int) -> None:
     known = [at(0, number) for number in range(20)]

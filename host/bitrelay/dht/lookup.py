@@ -4,6 +4,10 @@ A lookup asks the nearest nodes it knows for nearer ones, several at a time, unt
 may do so on up to MAX_PATHS disjoint paths (S/Kademlia): the first nodes known are dealt out to them, and no node is
 asked on two. A node that lies misleads its own path only. In the end the paths are joined, and the nearest of all that
 they found are asked: so one path that came through is enough, and many paths need few more questions than one.
+
+Ids lie evenly, so a node can tell about how near to an id the k-th nearest must be. If those that were found are much
+farther apart, the true ones were hidden, and nodes that were passed over are asked: colluders can answer with one
+another, but they are not as many as all.
 """
 
 import asyncio
@@ -26,6 +30,10 @@ Most who answer at all do so by then, even if a datagram gets lost."""
 MAX_ASKERS = 12
 """Questions under way on one path, stalled ones among them."""
 MAX_PATHS = 8
+SPARSE = 2.0
+"""How many times farther than expected the last of the nearest may be: more is chance in one lookup of some hundred."""
+MAX_WIDTH = 4 * K
+"""Nodes that must have answered before a lookup is content with what looks too sparse."""
 MAX_DEPTH = 20
 """Questions one after the other (row DHT-19)."""
 MAX_QUESTIONS = 256
@@ -84,10 +92,18 @@ class Plan:
 
 
 async def find_node(
-    target: bytes, own_id: bytes, known: Sequence[Contact], ask: Asking, plan: Plan | None = None
+    target: bytes,
+    own_id: bytes,
+    known: Sequence[Contact],
+    ask: Asking,
+    plan: Plan | None = None,
+    expected: float | None = None,
 ) -> Found:
-    """The nearest nodes to an id. known: where to begin, nearest first."""
-    return await _Lookup(target, own_id, ask, plan or Plan(), None).run(known)
+    """The nearest nodes to an id.
+
+    known: where to begin, nearest first; expected: how far the k-th nearest is probably, if that can be told.
+    """
+    return await _Lookup(target, own_id, ask, plan or Plan(), None, expected).run(known)
 
 
 async def find_value(
@@ -97,9 +113,10 @@ async def find_value(
     ask: Asking,
     plan: Plan | None = None,
     enough: Callable[[Sequence[SignedValue]], bool] = bool,
+    expected: float | None = None,
 ) -> Found:
     """The values under a key. enough: whether what one node had is what was looked for; then its path ends."""
-    return await _Lookup(key, own_id, ask, plan or Plan(), enough).run(known)
+    return await _Lookup(key, own_id, ask, plan or Plan(), enough, expected).run(known)
 
 
 class _Askers:
@@ -120,6 +137,7 @@ class _Lookup:
     ask: Asking
     plan: Plan
     enough: Callable[[Sequence[SignedValue]], bool] | None
+    expected: float | None
     taken: dict[bytes, int] = field(default_factory=dict)
     values: list[SignedValue] = field(default_factory=list)
     value_depth: int | None = None
@@ -143,6 +161,9 @@ class _Lookup:
             whole = self._joined(paths)
             if self.value_depth is None:
                 await self._walk([whole], self.plan.alpha)
+        while self.value_depth is None and self._is_sparse(whole):
+            whole.widen(K)
+            await self._walk([whole], self.plan.alpha)
         closest = whole.answered(self.plan.width)
         hops = self.value_depth if self.value_depth is not None else closest[0].depth if closest else 0
         return Found(
@@ -169,6 +190,13 @@ class _Lookup:
                 elif known.state is State.HEARD_OF and candidate.state is not State.HEARD_OF:
                     known.state, known.contact, known.depth = candidate.state, candidate.contact, candidate.depth
         return whole
+
+    def _is_sparse(self, path: Path) -> bool:
+        # Whether others than the nearest should be asked as well.
+        nearest = path.answered(K)
+        if self.expected is None or self.plan.width < K or len(nearest) < K or path.width >= MAX_WIDTH:
+            return False
+        return nearest[-1].distance > SPARSE * self.expected
 
     async def _walk(self, paths: Sequence[Path], alpha: int) -> None:
         # As many askers on each path as there may be questions under way on it.

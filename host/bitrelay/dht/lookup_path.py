@@ -127,6 +127,11 @@ class Path:
         if candidate.state is State.ASKED:
             candidate.state = State.HEARD_OF
 
+    def widen(self, by: int) -> None:
+        """So many more of the nearest are to answer, whoever asked them before: the path goes on."""
+        self.width += by
+        self.ended = False
+
     def failed(self, candidate: Candidate) -> None:
         """It did not answer: it is tried elsewhere, if another place was told."""
         candidate.state = State.FAILED

@@ -169,7 +169,9 @@ class DhtNode:
         if len(target) != ID_SIZE:
             raise BadData(f"an id has {ID_SIZE} bytes, not {len(target)}")
         known = self._seeds(target)
-        found = await lookup.find_node(target, self.node_id, known, self.ask, plan or Plan(self.paths))
+        found = await lookup.find_node(
+            target, self.node_id, known, self.ask, plan or Plan(self.paths), self._expected_distance()
+        )
         return self._looked_up(found)
 
     async def put(self, value: SignedValue) -> Placed:
@@ -202,7 +204,9 @@ class DhtNode:
 
         known = self._seeds(key)
         found = self._looked_up(
-            await lookup.find_value(key, self.node_id, known, self.ask, plan or Plan(self.paths), enough)
+            await lookup.find_value(
+                key, self.node_id, known, self.ask, plan or Plan(self.paths), enough, self._expected_distance()
+            )
         )
         here = self.store.find(key, bytes(ID_SIZE), 1 << 20, self.clock())[0]
         values = tuple(value for value in latest((*here, *found.values)) if owner in (None, value.owner))
@@ -233,7 +237,7 @@ class DhtNode:
 
     def estimated_size(self) -> float:
         """How many nodes the network has, ourselves among them: an estimate."""
-        nearest = [contact.node_id for contact in self.table.closest(self.node_id)]
+        nearest = [contact.node_id for contact in self.table.closest(self.node_id, sound=True)]
         return 1 + network_size.estimate(self.node_id, nearest)
 
     async def ask(self, contact: Contact, question: Question, timeout: float = ASK_TIMEOUT_S) -> Answer:
@@ -306,6 +310,10 @@ class DhtNode:
         # Nodes that failed to answer are asked again only if there are few others.
         sound = self.table.closest(target, SEEDS, sound=True)
         return sound if len(sound) >= K else self.table.closest(target, SEEDS)
+
+    def _expected_distance(self) -> float:
+        # Of the k-th nearest node to any id.
+        return K * network_size.ID_SPACE / self.estimated_size()
 
     def _looked_up(self, found: Found) -> Found:
         self.table.touch(found.target, self.clock())

@@ -165,9 +165,17 @@ async def _put(plan: Plan, population: Population, random: Random) -> list[Signe
             keys = IdentityKeys(random.randbytes(KEY_BYTES), random.randbytes(KEY_BYTES))
             name, now = f"value {number}", population.now()
             values.append(sign(keys, Kind.APPLICATION, name, b"v" * 64, now=now, lifetime_s=_VALUE_S))
-            group.create_task(population.pick_honest().node.put(values[-1]))
+            group.create_task(_put_one(population, values[-1]))
             await asyncio.sleep(1.0)
     return values
+
+
+async def _put_one(population: Population, value: SignedValue) -> None:
+    while True:
+        owner = population.pick_honest()
+        await owner.node.put(value)
+        if owner.attachment.is_up:  # else it died before it was done
+            break
 
 
 async def _look_up(
