@@ -31,7 +31,8 @@ MAX_ASKERS = 12
 """Questions under way on one path, stalled ones among them."""
 MAX_PATHS = 8
 SPARSE = 2.0
-"""How many times farther than expected the last of the nearest may be: more is chance in one lookup of some hundred."""
+"""How many times farther than expected the k-th nearest may be. By chance it is more in one lookup of twelve, that
+then asks 20 nodes in vain; if a fifth of all nodes collude, those they name are about five times as far."""
 MAX_WIDTH = 4 * K
 """Nodes that must have answered before a lookup is content with what looks too sparse."""
 MAX_DEPTH = 20
