@@ -91,3 +91,12 @@ def test_no_text_raises_anything_else(text: str) -> None:
 def test_addresses_are_ordered_whatever_their_kind() -> None:
     mixed: list[Address] = [Udp("b", 1), Tcp("b", 1), Mesh(PEER), Tcp("a", 1)]
     assert [str(one)[:8] for one in sorted(mixed)] == ["mesh://0", "tcp://a:", "tcp://b:", "udp://b:"]
+
+
+@pytest.mark.requirement("TRN-11")
+@pytest.mark.parametrize("size", [0, 8, 31, 33])
+def test_a_peer_id_has_32_bytes(size: int) -> None:
+    with pytest.raises(WrongAddress):
+        Mesh(bytes(size))
+    with pytest.raises(WrongAddress):
+        Via(PEER, bytes(size))
