@@ -1,4 +1,4 @@
-"""What every transport over the internet holds to: the same tests for TCP, UDP, WebSocket and QUIC."""
+"""What every transport holds to: the same tests for TCP, UDP, WebSocket, QUIC and, as far as they fit it, the mesh."""
 
 import asyncio
 import random
@@ -29,6 +29,7 @@ from tests.transports.ends import (
     LIMITS,
     QUICK,
     SCHEMES,
+    and_the_mesh,
     anywhere,
     connected,
     ends,
@@ -55,7 +56,7 @@ async def echoing(transport: SecureTransport) -> None:
 
 
 @pytest.mark.requirement("TRN-01", "TRN-05", "TRN-06", "TRN-07", "TRN-18")
-@every_transport
+@and_the_mesh
 async def test_ends_connect_talk_and_part(scheme: str) -> None:
     async with ends(scheme, 1, 2) as (server, client):
         seen, client_id = await connected(server, client, scheme)
@@ -94,7 +95,7 @@ async def test_over_ipv6(scheme: str) -> None:
         await serves(server, client, await server.listen(parse(f"{scheme}://[::1]:0")))
 
 
-@every_transport
+@and_the_mesh
 async def test_ten_megabytes_come_back(scheme: str) -> None:
     block = random.Random(1).randbytes(62_500)
     async with ends(scheme, 1, 2) as (server, client):
@@ -107,7 +108,7 @@ async def test_ten_megabytes_come_back(scheme: str) -> None:
         echo.cancel()
 
 
-@every_transport
+@and_the_mesh
 async def test_ten_thousand_small_messages_come_in_order(scheme: str) -> None:
     async with ends(scheme, 1, 2) as (server, client):
         peer, _ = await connected(server, client, scheme)
@@ -118,7 +119,7 @@ async def test_ten_thousand_small_messages_come_in_order(scheme: str) -> None:
 
 
 @pytest.mark.requirement("TRN-20")
-@every_transport
+@and_the_mesh
 async def test_many_tasks_use_one_transport(scheme: str) -> None:
     async with ends(scheme, 1, 2) as (server, client):
         peer, _ = await connected(server, client, scheme)
@@ -146,7 +147,7 @@ async def test_many_tasks_use_one_transport(scheme: str) -> None:
             assert said == [b"%d %d" % (task, number) for number in range(50)]
 
 
-@every_transport
+@and_the_mesh
 async def test_a_hundred_peers_at_once(scheme: str) -> None:
     async with ends(scheme, *range(1, 102)) as (server, *clients):
         address = await server.listen(anywhere(scheme))
@@ -163,7 +164,7 @@ async def test_a_hundred_peers_at_once(scheme: str) -> None:
         echo.cancel()
 
 
-@every_transport
+@and_the_mesh
 async def test_a_slow_reader_slows_the_sender_and_loses_nothing(scheme: str) -> None:
     # 32 MB. TCP's buffers are the system's, and may take a part of it.
     size, count, most = 64_000, 500, 250 if scheme in ("tcp", "ws") else 20
@@ -181,7 +182,7 @@ async def test_a_slow_reader_slows_the_sender_and_loses_nothing(scheme: str) -> 
         assert await reading == [number.to_bytes(2, "big") * (size // 2) for number in range(sent + 10)]
 
 
-@every_transport
+@and_the_mesh
 async def test_a_message_given_up_for_want_of_room_does_not_harm_the_next(scheme: str) -> None:
     async with ends(scheme, 1, 2, limits=replace(LIMITS, events=1)) as (server, client):
         peer, _ = await connected(server, client, scheme)
@@ -223,7 +224,7 @@ async def test_a_connection_on_which_nothing_answers_is_lost(scheme: str) -> Non
         assert (await until(server, Disconnected)).reason is Ended.LOST
 
 
-@every_transport
+@and_the_mesh
 async def test_silence_is_no_loss_while_both_are_there(scheme: str) -> None:
     patience = Patience(alive_s=0.05, idle_s=1.0, goodbye_s=0.05)
     async with ends(scheme, 1, 2, limits=replace(LIMITS, patience=patience)) as (server, client):
@@ -265,11 +266,11 @@ async def serves_again(server: SecureTransport, client: SecureTransport, address
     assert server.statistics.connection_count == 1
 
 
-@every_transport
+@and_the_mesh
 @pytest.mark.parametrize("numbers", [(1, 2), (2, 1)], ids=["to the one", "to the other"])
 async def test_a_second_dial_keeps_the_connection(scheme: str, numbers: tuple[int, int]) -> None:
     async with ends(scheme, *numbers) as (server, client):
-        address = await server.listen(anywhere(scheme))
+        address = await server.listen(anywhere(scheme, numbers[0]))
         first = await client.connect(address)
         assert await client.connect(address) == first
         assert await until(client, Connected)
@@ -279,11 +280,11 @@ async def test_a_second_dial_keeps_the_connection(scheme: str, numbers: tuple[in
         assert await server.next_event() == DataReceived(caller, b"still here")
 
 
-@every_transport
+@and_the_mesh
 async def test_when_both_dial_at_once_both_keep_the_same_connection(scheme: str) -> None:
     for number in range(2, 7):
         async with ends(scheme, 1, number) as (one, other):
-            there = await one.listen(anywhere(scheme)), await other.listen(anywhere(scheme))
+            there = await one.listen(anywhere(scheme)), await other.listen(anywhere(scheme, number))
             ids = await asyncio.gather(one.connect(there[1]), other.connect(there[0]))
             assert ids == [peer_id(number), peer_id(1)]
             assert one._links[peer_id(number)].channel.id == other._links[peer_id(1)].channel.id
@@ -295,7 +296,7 @@ async def test_when_both_dial_at_once_both_keep_the_same_connection(scheme: str)
 
 
 @pytest.mark.requirement("TRN-17")
-@every_transport
+@and_the_mesh
 async def test_somebody_else_than_expected_is_refused(scheme: str) -> None:
     async with ends(scheme, 1, 2) as (server, client):
         address = await server.listen(anywhere(scheme))
@@ -316,7 +317,7 @@ async def test_nobody_connects_to_itself(scheme: str) -> None:
         assert not alone.connected_peers()
 
 
-@every_transport
+@and_the_mesh
 @pytest.mark.parametrize("strict", [0, 1], ids=["listener", "dialler"])
 async def test_too_little_work_is_refused(scheme: str, strict: int) -> None:
     async with ends(scheme, 1, 2, limits=LIMITS) as pair:
@@ -351,7 +352,7 @@ async def test_nobody_there_is_told_within_the_deadline(scheme: str) -> None:
             assert client.statistics.error_count == 1
 
 
-@every_transport
+@and_the_mesh
 async def test_a_message_that_is_too_long_is_not_sent(scheme: str) -> None:
     async with ends(scheme, 1, 2) as (server, client):
         peer, _ = await connected(server, client, scheme)
@@ -362,7 +363,7 @@ async def test_a_message_that_is_too_long_is_not_sent(scheme: str) -> None:
             assert (await until(server, DataReceived)).data == data
 
 
-@every_transport
+@and_the_mesh
 async def test_a_closed_transport_tells_what_is_left_and_no_more(scheme: str) -> None:
     async with ends(scheme, 1, 2, 3) as (server, client, late):
         peer, client_id = await connected(server, client, scheme)
@@ -416,7 +417,7 @@ class CountingGate:
         self.changed.set()
 
 
-@every_transport
+@and_the_mesh
 async def test_the_gate_is_asked_first_and_told_when_they_leave(scheme: str) -> None:
     gate = CountingGate(1)
     async with ends(scheme, 1, 2, 3, gate=gate) as (server, client, other):
