@@ -6,7 +6,7 @@ and call connect() with the other's. Datagrams then go straight.
 
 import asyncio
 import ipaddress
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from aioice import Candidate, Connection
@@ -36,10 +36,14 @@ class PunchedPath:
             use_ipv6=True,
         )
         self._closed = False
+        self.dropped = 0
+        """Datagrams that were no good."""
 
     async def offer(self) -> Offer:
         """This end's offer; its sockets are open from now on. Raises Unreachable when there is no network."""
         await self._ice.gather_candidates()
+        for protocol in self._ice._protocols:
+            protocol.datagram_received = self._guarded(protocol.datagram_received)
         candidates = tuple(self._ice.local_candidates)
         if not candidates:
             raise Unreachable("this host has no address that others could reach")
@@ -82,6 +86,16 @@ class PunchedPath:
                 await self._ice.close()
         except TimeoutError:
             pass
+
+    def _guarded(self, take: Callable[[bytes, Any], None]) -> Callable[[bytes, Any], None]:
+        # aioice's parser raises more than its callers expect, and anybody who reaches the port can make it do so.
+        def taken(data: bytes, source: Any) -> None:
+            try:
+                take(data, source)
+            except Exception:
+                self.dropped += 1
+
+        return taken
 
     def _may_try(self, candidate: Candidate) -> bool:
         host = ipaddress.ip_address(candidate.host)

@@ -33,6 +33,7 @@ PAIR_PER_MIN: Final = 6
 could use up what it has for others."""
 _MOST_BUDGETS = 4096
 _MOST_INBOUND = 8
+_MOST_OF_PEER = 2
 
 Send = Callable[[bytes, bytes], Awaitable[None]]
 """Sends a message to a connected peer. Raises a BitrelayError if it cannot."""
@@ -53,8 +54,9 @@ class RendezvousNode:
         self._send = send
         self._is_connected = is_connected
         self._clock = clock
-        # By sender, and by sender and receiver; those not used for longest go first.
-        self._budgets: OrderedDict[bytes, TokenBucket] = OrderedDict()
+        # By sender, and by sender and receiver, both connected; those not used for longest go first.
+        self._of_senders: OrderedDict[bytes, TokenBucket] = OrderedDict()
+        self._of_pairs: OrderedDict[bytes, TokenBucket] = OrderedDict()
 
     async def hear(self, sender: bytes, message: bytes) -> bool:
         """Take a message of a connected peer; False for one that is not to be carried. Raises nothing."""
@@ -62,35 +64,19 @@ class RendezvousNode:
             return False
         receiver, number = message[1 : 1 + _ID], message[1 + _ID : _HEAD]
         carried = bytes((message[0],)) + sender + message[1 + _ID :]
-        budgets = [self._budget(sender + receiver, PAIR_PER_MIN)]
-        if message[0] == _Kind.OFFER:
-            budgets.append(self._budget(sender, OFFERS_PER_MIN))
-        if not self._take(budgets):
+        # Who invents receivers must not make us forget budgets.
+        absent = receiver == sender or not self._is_connected(receiver)
+        if message[0] == _Kind.OFFER and not _budget(self._of_senders, sender, OFFERS_PER_MIN).consume(self._clock()):
             self.counts["too many"] += 1
-        elif receiver == sender or not self._is_connected(receiver):
+        elif absent:
             self.counts["absent"] += 1
+        elif not _budget(self._of_pairs, sender + receiver, PAIR_PER_MIN).consume(self._clock()):
+            self.counts["too many"] += 1
         elif await self._try_send(receiver, carried):
             self.counts["carried"] += 1
             return True
         if message[0] == _Kind.OFFER:
             await self._try_send(sender, bytes((_Kind.ABSENT,)) + receiver + number)
-        return True
-
-    def _budget(self, key: bytes, per_min: int) -> TokenBucket:
-        budget = self._budgets.get(key)
-        if budget is None:
-            budget = self._budgets[key] = TokenBucket(per_min, per_min / 60)
-            if len(self._budgets) > _MOST_BUDGETS:
-                self._budgets.popitem(last=False)
-        self._budgets.move_to_end(key)
-        return budget
-
-    def _take(self, budgets: list[TokenBucket]) -> bool:
-        now = self._clock()
-        if not all(budget.has_token(now) for budget in budgets):
-            return False
-        for budget in budgets:
-            budget.take()
         return True
 
     async def _try_send(self, receiver: bytes, message: bytes) -> bool:
@@ -100,6 +86,16 @@ class RendezvousNode:
             self.counts["not sent"] += 1
             return False
         return True
+
+
+def _budget(budgets: OrderedDict[bytes, TokenBucket], key: bytes, per_min: int) -> TokenBucket:
+    budget = budgets.get(key)
+    if budget is None:
+        budget = budgets[key] = TokenBucket(per_min, per_min / 60)
+        if len(budgets) > _MOST_BUDGETS:
+            budgets.popitem(last=False)
+    budgets.move_to_end(key)
+    return budget
 
 
 class Rendezvous:
@@ -123,7 +119,8 @@ class Rendezvous:
         self._may_open = may_open
         self._on_path = on_path
         self._asked: dict[bytes, tuple[bytes, asyncio.Future[bytes]]] = {}
-        self._inbound: set[asyncio.Task[None]] = set()
+        # By task, of which peer.
+        self._inbound: dict[asyncio.Task[None], bytes] = {}
 
     async def punch(self, node: bytes, peer: bytes, timeout: float = CONNECT_TIMEOUT_S) -> PunchedPath:
         """A path to a peer that the node is connected to as we are; the caller closes it.
@@ -179,14 +176,15 @@ class Rendezvous:
         await asyncio.gather(*self._inbound, return_exceptions=True)
 
     def _take_offer(self, node: bytes, peer: bytes, number: bytes, offer: bytes) -> None:
-        if len(self._inbound) >= _MOST_INBOUND:
+        of_peer = sum(each == peer for each in self._inbound.values())
+        if len(self._inbound) >= _MOST_INBOUND or of_peer >= _MOST_OF_PEER:
             self.counts["too many"] += 1
         elif not self._may_open(peer):
             self.counts["not wanted"] += 1
         else:
             task = asyncio.get_running_loop().create_task(self._take_up(node, peer, number, offer))
-            self._inbound.add(task)
-            task.add_done_callback(self._inbound.discard)
+            self._inbound[task] = peer
+            task.add_done_callback(self._inbound.pop)
 
     async def _take_up(self, node: bytes, peer: bytes, number: bytes, offer: bytes) -> None:
         path = self._make(False)

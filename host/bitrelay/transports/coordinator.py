@@ -318,8 +318,9 @@ class TransportCoordinator:
         if len(self._absent) > MOST_ABSENT:
             forgotten, _ = self._absent.popitem(last=False)
             channel = self._channels.pop(forgotten)
-            # Should it come back, what it remembers of our numbers must be below.
-            self._epoch = max(self._epoch, channel.epoch) + 1
+            # Should it come back, what it remembers of our numbers must be below. The channel's own number may be what
+            # the peer made it: others must not get that, and to the peer itself its acknowledgements name it.
+            self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
             self._do(channel.close(NotConnected("it has been gone for long", device=forgotten.hex())))
 
     def _deliver(self, peer: bytes, message: bytes) -> None:

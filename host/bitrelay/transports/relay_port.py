@@ -6,6 +6,7 @@ says; what goes through the mesh is secured from end to end by whoever sends it.
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import cast
 
 from bleak import BleakScanner
@@ -28,6 +29,7 @@ _RENEW_S = 20.0
 _SEND_TIMEOUT_S = 5.0
 _BUSY_AGAIN_S = 0.02
 _CLAIM_S = 10.0
+_ASK_AGAIN_S = 1.0
 
 
 class RelayPort(ABC):
@@ -60,6 +62,7 @@ class ConsolePort(RelayPort):
         self.peer_id = peer_id
         self._console = console
         self._events = console.events()
+        self._restarted = asyncio.Event()
         self._renewing = asyncio.get_running_loop().create_task(self._renew())
 
     @classmethod
@@ -99,7 +102,7 @@ class ConsolePort(RelayPort):
         async for event in self._events:
             if event.kind == messages.EVENT_HELLO:
                 # It restarted, and has forgotten that it was asked.
-                await self._console.request(messages.LISTEN, {"on": True})
+                self._restarted.set()
             elif event.kind == messages.EVENT_FRAME and event.values.get("verdict") != "duplicate":
                 return bytes(event.values["frame"])
         raise DeviceLost("the console was closed", device=self._console.port)
@@ -120,11 +123,18 @@ class ConsolePort(RelayPort):
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_RENEW_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RENEW_S):
+                    await self._restarted.wait()
+            self._restarted.clear()
             try:
                 await self._console.request(messages.LISTEN, {"on": True})
+            except DeviceLost:
+                return  # receive() hears of it too
             except BitrelayError:
-                return  # whatever it is, receive() hears of it too
+                # It is busy, or starts: it is asked again.
+                await asyncio.sleep(_ASK_AGAIN_S)
+                self._restarted.set()
 
 
 class BlePort(RelayPort):

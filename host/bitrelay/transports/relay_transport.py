@@ -49,6 +49,7 @@ class RelayTransport(Transport):
         self._ports: dict[bytes, RelayPort] = {}
         self._reading: dict[bytes, asyncio.Task[None]] = {}
         self._ends: dict[bytes, Ended] = {}
+        self._registering = asyncio.Lock()
         self._closed = False
 
     @abstractmethod
@@ -75,19 +76,18 @@ class RelayTransport(Transport):
         except TimeoutError:
             self.statistics.error_count += 1
             raise DeviceTimeout("the relay did not answer in time", device=str(address)) from None
-        peer = port.peer_id
-        if expected is not None and expected != peer:
+        try:
+            if expected is not None and expected != port.peer_id:
+                raise HandshakeFailed(HandshakeFault.WRONG_PEER, device=str(address))
+            async with self._registering:
+                # Its end is told before the new beginning.
+                await self._end(port.peer_id, Ended.REPLACED)
+                self._demand_open()
+                self._register(port, address)
+        except BaseException:
             await port.close()
-            raise HandshakeFailed(HandshakeFault.WRONG_PEER, device=str(address))
-        await self._end(peer, Ended.REPLACED)
-        if self._closed:
-            await port.close()
-            self._demand_open()
-        self._ports[peer] = port
-        self.statistics.connection_count = len(self._ports)
-        await self._events.put(Connected(peer, address))
-        self._reading[peer] = asyncio.get_running_loop().create_task(self._read(peer, port))
-        return peer
+            raise
+        return port.peer_id
 
     async def send(self, peer: bytes, data: bytes, *, timeout: float = SEND_TIMEOUT_S) -> None:
         port = self._ports.get(peer)
@@ -118,13 +118,23 @@ class RelayTransport(Transport):
 
     async def close(self) -> None:
         self._closed = True
-        for peer in tuple(self._ports):
+        for peer in tuple(self._reading):
             await self._end(peer, Ended.CLOSED)
         self._events.close()
 
-    async def _read(self, peer: bytes, port: RelayPort) -> None:
+    def _register(self, port: RelayPort, address: Address) -> None:
+        peer = port.peer_id
+        self._ports[peer] = port
+        self._reading[peer] = asyncio.get_running_loop().create_task(self._read(port, address))
+        self.statistics.connection_count = len(self._ports)
+
+    async def _read(self, port: RelayPort, address: Address) -> None:
+        peer = port.peer_id
         reason = Ended.LOST
+        told = False
         try:
+            await self._events.put(Connected(peer, address))
+            told = True
             while True:
                 frame = await port.receive()
                 self.statistics.packets_received += 1
@@ -135,22 +145,36 @@ class RelayTransport(Transport):
         except BitrelayError as error:
             self._events.tell(Failed(peer, error))
         except asyncio.CancelledError:
-            reason = self._ends.pop(peer, Ended.CLOSED)
+            reason = self._ends.get(peer, Ended.CLOSED)
         finally:
-            self._ports.pop(peer, None)
-            self._reading.pop(peer, None)
-            self.statistics.connection_count = len(self._ports)
-            try:
-                await port.close()
-            finally:
+            await self._leave(port)
+            if told:
                 self._events.tell(Disconnected(peer, reason))
+            self._forget(port)
+
+    async def _leave(self, port: RelayPort) -> None:
+        if self._ports.get(port.peer_id) is port:
+            del self._ports[port.peer_id]
+        self.statistics.connection_count = len(self._ports)
+        await port.close()
+
+    def _forget(self, port: RelayPort) -> None:
+        self._reading.pop(port.peer_id, None)
+        self._ends.pop(port.peer_id, None)
 
     async def _end(self, peer: bytes, reason: Ended) -> None:
         reading = self._reading.get(peer)
-        if reading is not None:
+        if reading is None:
+            return
+        port = self._ports.get(peer)
+        if port is not None:
             self._ends.setdefault(peer, reason)
             reading.cancel()
-            await asyncio.wait((reading,))
+        await asyncio.wait((reading,))
+        if port is not None and self._ports.get(peer) is port:
+            # It was cancelled before it began.
+            await self._leave(port)
+            self._forget(port)
 
     def _demand_open(self) -> None:
         if self._closed:
