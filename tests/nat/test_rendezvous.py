@@ -20,12 +20,15 @@ class Path(PunchedPath):
     def __init__(self, starts: bool) -> None:
         self.starts = starts
         self.heard: Offer | None = None
+        self.hold: asyncio.Event | None = None
         self.closed = False
 
     async def offer(self) -> Offer:
         return Offer("starts" if self.starts else "answers", "p" * 22, (_candidate(),))
 
     async def connect(self, other: Offer, timeout: float = 1.0) -> None:
+        if self.hold is not None:
+            await self.hold.wait()
         self.heard = other
 
     async def close(self) -> None:
@@ -45,6 +48,7 @@ class Meeting:
         self.made: list[Path] = []
         self.wanted = True
         self.offered = asyncio.Event()
+        self.hold: asyncio.Event | None = None
         self.node = RendezvousNode(self._from_node, lambda peer: peer in self.hosts, lambda: self.now)
         self.hosts = {
             peer: Rendezvous(self._to_node(peer), self._make, may_open=self._may, on_path=self._opened)
@@ -65,6 +69,7 @@ class Meeting:
 
     def _make(self, starts: bool) -> PunchedPath:
         self.made.append(Path(starts))
+        self.made[-1].hold = self.hold
         return self.made[-1]
 
     def _may(self, peer: bytes) -> bool:
@@ -101,11 +106,12 @@ async def test_who_asks_too_often_is_told_so_and_nobody_else_suffers() -> None:
     assert meeting.node.counts["too many"] == 5
     for letter in range(OFFERS_PER_MIN):
         await meeting.node.hear(NOBODY, bytes((1,)) + bytes((letter,)) * 32 + offer)
-    assert meeting.node.counts["too many"] == 5 + PAIR_PER_MIN
+    too_many = 5 + (PAIR_PER_MIN + 5)
+    assert meeting.node.counts["too many"] == too_many
     await meeting.hosts[ANNA].punch(NODE, BELA, timeout=5)
     meeting.now += 60
     assert await meeting.node.hear(NOBODY, bytes((1,)) + BELA + offer)
-    assert meeting.node.counts["too many"] == 5 + PAIR_PER_MIN
+    assert meeting.node.counts["too many"] == too_many
 
 
 async def test_an_offer_that_is_not_wanted_opens_nothing() -> None:
@@ -133,3 +139,27 @@ async def test_the_answer_of_somebody_else_counts_for_nothing() -> None:
 @pytest.mark.parametrize("message", [b"", b"\1" * 40, b"\3" * 41, b"\7" + bytes(60), b"\1" + bytes(MAX_MESSAGE)])
 async def test_what_is_no_message_is_not_carried(message: bytes) -> None:
     assert not await Meeting().node.hear(ANNA, message)
+
+
+async def test_receivers_that_are_made_up_make_nobody_forget_a_limit() -> None:
+    meeting = Meeting()
+    offer = bytes(8) + encode(Offer("user", "p" * 22, (_candidate(),)))
+    for _ in range(2):
+        for _ in range(PAIR_PER_MIN):
+            await meeting.node.hear(ANNA, bytes((2,)) + BELA + offer)
+        for number in range(5000):
+            await meeting.node.hear(ANNA, bytes((2,)) + number.to_bytes(32, "big") + offer)
+    assert meeting.node.counts["carried"] == PAIR_PER_MIN
+
+
+async def test_one_peer_does_not_take_all_the_places() -> None:
+    meeting = Meeting()
+    meeting.hold = asyncio.Event()
+    offer = encode(Offer("user", "p" * 22, (_candidate(),)))
+    for peer in (NOBODY, NOBODY, NOBODY, ANNA):
+        await meeting.hosts[BELA].hear(NODE, bytes((1,)) + peer + bytes(8) + offer)
+    assert meeting.hosts[BELA].counts == {"too many": 1}
+    meeting.hold.set()
+    seen = [(await asyncio.wait_for(meeting.paths.get(), 5))[0] for _ in range(3)]
+    assert sorted(seen) == [NOBODY, NOBODY, ANNA]
+    await meeting.hosts[BELA].close()

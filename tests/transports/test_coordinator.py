@@ -14,7 +14,7 @@ from bitrelay.errors import BadData, DeviceLost, DeviceTimeout, LimitReached, No
 from bitrelay.transports.adaptive_timeout import TimeoutRange
 from bitrelay.transports.address import HostAddress, Quic, Tcp, Udp
 from bitrelay.transports.connection_manager import ConnectionManager
-from bitrelay.transports.control_frame import decode
+from bitrelay.transports.control_frame import MAX_EPOCH, Ack, decode, encode
 from bitrelay.transports.coordinator import (
     CoordinatorEvent,
     HealthCheck,
@@ -26,7 +26,7 @@ from bitrelay.transports.fair_queue import Traffic
 from bitrelay.transports.limits import Admission, ConnectionLimits
 from bitrelay.transports.peer_channel import ChannelConfig
 from bitrelay.transports.selector import Policy, TransportType
-from bitrelay.transports.transport import DataReceived, Failed
+from bitrelay.transports.transport import Connected, DataReceived, Disconnected, Ended, Failed
 
 ALICE, BOB, CAROL = b"A" * 32, b"B" * 32, b"C" * 32
 KINDS: tuple[type[HostAddress], ...] = (Tcp, Quic, Udp)
@@ -570,3 +570,22 @@ async def test_of_events_that_nobody_reads_only_so_many_are_kept(monkeypatch: py
             await later(0.1)
         # One for each connection and each end, 41 in all.
         assert both.bob.coordinator.statistics().events["events dropped"] == 31
+
+
+async def test_a_peer_that_names_the_last_epoch_spoils_no_other_peer_s_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitrelay.transports.coordinator.MOST_ABSENT", 4)
+    coordinator = TransportCoordinator()
+    coordinator._types["tcp"] = TransportType.INTERNET
+    address = Tcp("192.0.2.1", 1)
+    try:
+        for number in range(6):
+            peer = bytes((number,)) * 32
+            coordinator._happened("tcp", Connected(peer, address, True))
+            if not number:
+                coordinator._received(peer, "tcp", encode(Ack(MAX_EPOCH - 1, 0, 64)))
+            coordinator._happened("tcp", Disconnected(peer, Ended.REMOTE))
+        honest = b"H" * 32
+        coordinator._happened("tcp", Connected(honest, address, True))
+        assert coordinator._channels[honest].epoch < 1 << 48
+    finally:
+        await coordinator.close()

@@ -43,7 +43,7 @@ class PunchedPath:
         """This end's offer; its sockets are open from now on. Raises Unreachable when there is no network."""
         await self._ice.gather_candidates()
         for protocol in self._ice._protocols:
-            protocol.datagram_received = self._guarded(protocol.datagram_received)
+            protocol.datagram_received = self._guarded(protocol.datagram_received)  # type: ignore[assignment, method-assign]
         candidates = tuple(self._ice.local_candidates)
         if not candidates:
             raise Unreachable("this host has no address that others could reach")
@@ -87,9 +87,9 @@ class PunchedPath:
         except TimeoutError:
             pass
 
-    def _guarded(self, take: Callable[[bytes, Any], None]) -> Callable[[bytes, Any], None]:
+    def _guarded(self, take: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         # aioice's parser raises more than its callers expect, and anybody who reaches the port can make it do so.
-        def taken(data: bytes, source: Any) -> None:
+        def taken(data: Any, source: Any) -> None:
             try:
                 take(data, source)
             except Exception:

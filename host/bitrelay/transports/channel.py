@@ -1,6 +1,6 @@
 """A pipe made secure: hellos, Noise XX with the identity records in it, then sealed messages (rows SEC-12, SEC-13).
 
-    both       hello                       as on every link (`identity.greeting`)
+    both       hello                       of versions (`identity.greeting`), under an on-air id made for it
     dialler    Noise message 1             nothing in it
     listener   Noise message 2             with its identity record
     dialler    Noise message 3             with its identity record
@@ -15,6 +15,7 @@ of their own and a replay window.
 import asyncio
 import hmac
 import math
+import os
 import time
 from collections.abc import Callable
 from enum import IntEnum
@@ -36,7 +37,7 @@ from ..errors import (
     MessageRefused,
 )
 from ..identity.greeting import Greeting, Terms
-from ..identity.keys import on_air_id_of
+from ..identity.keys import ON_AIR_ID_BYTES
 from ..identity.local import LocalIdentity
 from ..identity.noise import MESSAGE_SIZES, TAG_SIZE, CipherState, HandshakeState
 from ..identity.proof import PowIdentity
@@ -184,7 +185,8 @@ async def _shake_hands(
     base: int,
     unix_s: Callable[[], float],
 ) -> Channel:
-    greeting = Greeting(own.keys.on_air_id, peer_id=own.keys.peer_id)
+    # It goes in the clear, before anybody has proved anything: so it tells versions, and nothing of who we are.
+    greeting = Greeting(os.urandom(ON_AIR_ID_BYTES))
     pipe.put(greeting.start(0.0, int(unix_s() * 1000)))
     terms = greeting.on_frame(await pipe.receive(_MAX_HELLO))
     if terms is None:
@@ -199,12 +201,12 @@ async def _shake_hands(
         record = to_record(own.proof, own.keys)
         if initiator:
             pipe.put(handshake.write_message())
-            identity = await _read_identity(pipe, handshake, terms, expected, base, unix_s)
+            identity = await _read_identity(pipe, handshake, expected, base, unix_s)
             pipe.put(handshake.write_message(record))
         else:
             handshake.read_message(await pipe.receive(_MAX_NOISE))
             pipe.put(handshake.write_message(record))
-            identity = await _read_identity(pipe, handshake, terms, expected, base, unix_s)
+            identity = await _read_identity(pipe, handshake, expected, base, unix_s)
     finally:
         if not handshake.complete:
             handshake.close()
@@ -216,7 +218,6 @@ async def _shake_hands(
 async def _read_identity(
     pipe: Pipe,
     handshake: HandshakeState,
-    terms: Terms,
     expected: bytes | None,
     base: int,
     unix_s: Callable[[], float],
@@ -224,9 +225,6 @@ async def _read_identity(
     payload = handshake.read_message(await pipe.receive(_MAX_NOISE))
     wrong = HandshakeFailed(HandshakeFault.WRONG_PEER, device=str(pipe.remote))
     assert handshake.remote_static is not None
-    # Before the record, whose signatures cost more: the hello must have been this key's.
-    if not hmac.compare_digest(on_air_id_of(handshake.remote_static), terms.on_air_id or b""):
-        raise wrong
     try:
         identity = from_record(payload, int(unix_s()), base)
     except IdentityRefused as error:
@@ -234,9 +232,8 @@ async def _read_identity(
         raise wrong from None
     if not hmac.compare_digest(identity.noise_key, handshake.remote_static):
         raise wrong
-    for wanted in (terms.peer_id, expected):
-        if wanted is not None and not hmac.compare_digest(identity.peer_id, wanted):
-            raise wrong
+    if expected is not None and not hmac.compare_digest(identity.peer_id, expected):
+        raise wrong
     return identity
 
 

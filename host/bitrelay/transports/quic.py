@@ -93,9 +93,10 @@ class QuicProtocol(QuicConnectionProtocol):
             self._patience.cancel()
         self.gone = True
         if self._connected_waiter is not None:
-            # Nobody waits any more.
-            self._connected_waiter.cancel()
-            self._connected_waiter = None
+            waiter, self._connected_waiter = self._connected_waiter, None
+            if not waiter.done():
+                waiter.set_exception(ConnectionError("the connection ended before it was there"))
+                waiter.exception()  # perhaps nobody waits any more
         self.close(error_code=code)
         self.changed.set()
 
