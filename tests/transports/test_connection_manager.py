@@ -178,7 +178,7 @@ async def test_what_comes_in_is_asked_before_its_handshake_and_counted_by_its_ad
 @pytest.mark.requirement("LIM-23")
 @virtual_time
 async def test_when_all_places_are_taken_a_known_peer_gets_that_of_the_stranger_who_came_last() -> None:
-    node = Node(MemoryNetwork(), max_total=4, kept_for_known=1)
+    node = Node(MemoryNetwork(), max_total=4, kept_for_known=1, kept_for_outbound=0)
     here = await node.transport.listen(Tcp("192.0.2.1", 0))
     strangers = [MemoryTransport(node.network, stranger_id(number), host=f"10.0.0.{number}") for number in range(3)]
     for transport in strangers:
@@ -193,6 +193,21 @@ async def test_when_all_places_are_taken_a_known_peer_gets_that_of_the_stranger_
     assert [transport.is_connected(ME) for transport in strangers] == [True, True, False]
     with pytest.raises(LimitReached):
         await node.manager.connect(NOWHERE)
+    await node.manager.close()
+
+
+@pytest.mark.requirement("LIM-03")
+@virtual_time
+async def test_strangers_that_hang_up_at_once_do_not_stop_a_new_node_from_dialling() -> None:
+    node = Node(MemoryNetwork())
+    _, address = await listening(node.network, stranger_id(1))
+    # From everywhere, and from where we dial.
+    for source in (*(Tcp(f"203.0.113.{number}", 1) for number in range(9)), Tcp("198.51.100.1", 1)):
+        node.manager.admit(source)
+        node.manager.left(source)
+    with pytest.raises(LimitReached):
+        node.manager.admit(NOWHERE)
+    assert await node.manager.connect(address) == stranger_id(1)
     await node.manager.close()
 
 
@@ -270,7 +285,7 @@ async def test_a_transport_that_does_not_ask_is_held_to_the_limits_when_a_connec
 
 @virtual_time
 async def test_a_known_peer_that_comes_in_is_counted_as_one_and_so_is_its_address() -> None:
-    node = Node(MemoryNetwork(), max_total=3, kept_for_known=2)
+    node = Node(MemoryNetwork(), max_total=3, kept_for_known=2, kept_for_outbound=0)
     here = await node.transport.listen(Tcp("192.0.2.1", 0))
     friend = MemoryTransport(node.network, FRIEND, host="198.51.100.7")
     await friend.connect(here)

@@ -82,8 +82,7 @@ async def test_whichever_wire_is_cut_under_load_all_that_is_acknowledged_arrives
 @pytest.mark.requirement("LIM-23")
 @pytest.mark.parametrize("sources", [1, 1000])
 async def test_a_flood_of_strangers_leaves_a_node_usable_for_a_known_peer(sources: int) -> None:
-    limits = ConnectionLimits(known_retry_s=0.1)
-    async with coordinator(BELA, "tcp", limits=limits) as bela, coordinator(ANNA, "tcp") as anna:
+    async with coordinator(BELA, "tcp", limits=ConnectionLimits()) as bela, coordinator(ANNA, "tcp") as anna:
         address = await bela.listen(anywhere("tcp"))
 
         async def echo() -> None:

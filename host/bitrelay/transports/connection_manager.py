@@ -154,7 +154,7 @@ class ConnectionManager:
         banned_s = self.blacklist.left_s(source_of(address), now)
         if banned_s:
             raise self.admission.refuse(Limit.BLACKLIST, address, banned_s)
-        self._arrivals.add(address, self._place(address, now, None), now)
+        self._arrivals.add(address, self._place(address, now, None, outbound=False), now)
 
     def known(self, peer: "PowIdentity", address: Address, inbound: bool) -> None:
         """A handshake has shown who is there. Raises LimitReached if there is no place for it."""
@@ -194,7 +194,7 @@ class ConnectionManager:
         if not breaker.allow(now):
             raise self.admission.refuse(Limit.CIRCUIT, address, breaker.retry_s(now))
         try:
-            place = self._place(address, now, peer if known else None)
+            place = self._place(address, now, peer if known else None, outbound=True)
         except LimitReached:
             breaker.abandoned(now)
             raise
@@ -246,14 +246,14 @@ class ConnectionManager:
         self._on_event(name, Failed(peer, error))
         return error
 
-    def _place(self, address: Address, now: float, known_peer: bytes | None) -> Place:
+    def _place(self, address: Address, now: float, known_peer: bytes | None, *, outbound: bool) -> Place:
         try:
-            return self.admission.admit(address, now, peer=known_peer)
+            return self.admission.admit(address, now, peer=known_peer, outbound=outbound)
         except LimitReached as refused:
             known = known_peer is not None or self.admission.is_known_source(address)
             if refused.limit != Limit.TOTAL or not known or not self._make_room():
                 raise
-            return self.admission.admit(address, now, peer=known_peer)
+            return self.admission.admit(address, now, peer=known_peer, outbound=outbound)
 
     def _make_room(self) -> bool:
         place = self.admission.newest_stranger
@@ -319,7 +319,7 @@ class ConnectionManager:
     def _proven_place(self, event: Connected, place: Place | None, now: float) -> Place:
         known = self._knows(event.peer_id)
         if place is None:
-            place = self._place(event.address, now, event.peer_id if known else None)
+            place = self._place(event.address, now, event.peer_id if known else None, outbound=not event.inbound)
         self.admission.proven(place, known)
         return place
 
