@@ -234,15 +234,19 @@ async def test_a_length_beyond_the_limit_ends_the_connection(scheme: str, size: 
 
 
 @every_transport
-async def test_who_only_holds_a_place_gives_way(scheme: str) -> None:
+@pytest.mark.parametrize("says", [b"something", b""], ids=["says something", "says nothing"])
+async def test_who_only_holds_a_place_gives_way(scheme: str, says: bytes) -> None:
     limits = replace(LIMITS, max_handshakes=4, handshake_s=DEADLINE_S)
     async with ends(scheme, 1, 2, limits=limits) as (server, client):
         address = await server.listen(anywhere(scheme))
         async with raw_pipes(address, 8) as pipes:
             for pipe in pipes:
-                pipe.put(b"something")
+                if says:
+                    pipe.put(says)
             await serves(server, client, address)
             assert len(server._handshakes) <= 4
+            # Garbage ends a handshake by itself.
+            assert says or server.refused["max_handshakes"] >= 5
 
 
 async def test_failures_that_nobody_reads_are_bounded() -> None:

@@ -12,6 +12,7 @@ has room for, which it says with every acknowledgement, and by the congestion wi
 Integrity is not looked after here: what is in the messages is sealed.
 """
 
+import math
 import struct
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -140,6 +141,8 @@ class Arq:
         self.settings = settings = settings or ArqSettings()
         self.dropped: Counter[str] = Counter()
         self.sent_again = 0
+        self.heard_at = -math.inf
+        """When a segment that is not a repetition last came."""
         self.round_trip = RoundTrip(
             initial_s=settings.initial_timeout_s, min_s=settings.min_timeout_s, max_s=settings.max_timeout_s
         )
@@ -260,6 +263,7 @@ class Arq:
         elif number >= self._in.edge or self._in.ended or self._in.broken:
             self.dropped["no room"] += 1
         else:
+            self.heard_at = now
             self._in.take(number, flags, payload)
 
     def _on_ack(self, body: bytes, now: float) -> None:

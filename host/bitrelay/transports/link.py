@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Patience:
     """When a connection counts as lost. idle_s: nothing was heard, though we listened; alive_s: we say something at
-    least so often; stalled_s: the medium took nothing of what we had to say. goodbye_s: for what is said last.
+    least so often; stalled_s: the medium took nothing of what we had to say, or a message that has begun to come has
+    not come to its end. goodbye_s: for what is said last.
     """
 
     alive_s: float = 10.0
@@ -139,15 +140,36 @@ class Link:
 
     async def _take_messages(self) -> Ended:
         while True:
-            # Only while we listen: what waits for our reader is no fault of the peer's.
-            async with asyncio.timeout(self._patience.idle_s):
-                kind, data = await self.channel.receive()
+            kind, data = await self._hear()
             if kind == Kind.DATA:
                 await self._take(data)
             elif kind == Kind.BYE:
                 return Ended.REMOTE
             elif kind != Kind.ALIVE:
                 return Ended.MISBEHAVED
+
+    async def _hear(self) -> tuple[int, bytes]:
+        # The next message. Raises TimeoutError when the peer has been silent for too long, only while we listen: what
+        # waits for our reader is no fault of the peer's.
+        loop = asyncio.get_running_loop()
+        began, idle_s = loop.time(), self._patience.idle_s
+        last = began + idle_s + self._patience.stalled_s
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            due = min(max(began, self.channel.pipe.heard_at) + idle_s, last)
+            if due <= loop.time():
+                deadline.reschedule(due)
+            else:
+                timer = loop.call_at(due, look)
+
+        async with asyncio.timeout(None) as deadline:
+            timer = loop.call_at(began + idle_s, look)
+            try:
+                return await self.channel.receive()
+            finally:
+                timer.cancel()
 
     async def _take(self, data: bytes) -> None:
         self._statistics.packets_received += 1

@@ -3,6 +3,7 @@
 Nothing that comes out of a pipe is to be trusted: `channel` makes it a connection with somebody known.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +27,11 @@ class Pipe(ABC):
 
     def __init__(self, remote: Address) -> None:
         self.remote = remote
+
+    @property
+    def heard_at(self) -> float:
+        """When something of a message last came, by the loop's clock. A medium that does not tell is never heard."""
+        return -math.inf
 
     @abstractmethod
     async def room(self) -> None:
@@ -64,11 +70,15 @@ class DatagramPipe(Pipe):
 class Admission:
     """One inbound connection that was let in, for as long as it lasts."""
 
+    give_way: Callable[[], None] | None = None
+    """Ends it while it comes about. Set by the medium where a pipe is not there at once; the taker's from then on."""
+
     def __init__(self, left: Callable[[], None]) -> None:
         self._left: Callable[[], None] | None = left
 
     def release(self) -> None:
         """It has ended. Harmless the second time."""
+        self.give_way = None
         left, self._left = self._left, None
         if left is not None:
             left()
@@ -78,7 +88,7 @@ class Arrivals(Protocol):
     """Who takes what comes to a medium that listens."""
 
     def admit(self, address: Address) -> Admission:
-        """Asked before anything is kept for a connection. Raises LimitReached."""
+        """Asked before anything is kept for a connection, which may be told to give way. Raises LimitReached."""
         ...
 
     def arrived(self, pipe: Pipe, admission: Admission) -> None:

@@ -7,6 +7,7 @@ proves. aioquic takes any amount of data, received or to be sent: `credit_stream
 import asyncio
 import datetime
 import logging
+import math
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -67,6 +68,8 @@ class QuicProtocol(QuicConnectionProtocol):
         """There is no socket any more."""
         self.on_stream: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
+        self.heard_at = -math.inf
+        """When something in the stream last came, by the loop's clock."""
         self._delivered = 0
         self._patience: asyncio.TimerHandle | None = None
 
@@ -140,6 +143,7 @@ class QuicProtocol(QuicConnectionProtocol):
             self.end(_MISBEHAVED)
             return
         self._delivered += len(event.data)
+        self.heard_at = self._loop.time()
         self.stream.feed(event.data)
         if event.end_stream:
             self.gone = True
@@ -159,6 +163,10 @@ class QuicPipe(Pipe):
         super().__init__(remote)
         self._protocol = protocol
         self._own_socket = own_socket
+
+    @property
+    def heard_at(self) -> float:
+        return self._protocol.heard_at
 
     async def room(self) -> None:
         while self._alive and not self._protocol.stream.has_room:
@@ -243,6 +251,7 @@ class _Server(QuicServer):
         admission = self._arrivals.admit(remote)
         protocol = QuicProtocol(connection, self._dropped, **given)
         protocol.on_gone = admission.release
+        admission.give_way = partial(protocol.end, _MISBEHAVED)
         protocol.on_stream = lambda: self._arrivals.arrived(QuicPipe(remote, protocol), admission)
         protocol.give_up_after(OPENING_S)
         return protocol

@@ -1,9 +1,9 @@
 """What transports over the internet have in common: peers by PeerId over a medium's pipes, each made secure.
 
 Bounds, and what happens at them: of handshakes that come to us, HandshakeRate says how many may begin (more are
-refused), and `max_handshakes` may be under way (the oldest gives way: an honest one takes a few round trips, one that
-only holds the place takes all it gets); of connections there are `max_connections` (new ones are refused). `refused`
-counts by reason.
+refused), and `max_handshakes` may be under way, the medium's own included (the oldest gives way: an honest one takes a
+few round trips, one that only holds the place takes all it gets); of connections there are `max_connections` (new ones
+are refused). `refused` counts by reason.
 """
 
 import asyncio
@@ -91,8 +91,8 @@ class SecureTransport(Transport):
         self._ending: dict[bytes, Link] = {}
         # By peer: channels of which the other end has yet to say whether they stay.
         self._undecided: dict[bytes, dict[bytes, asyncio.Future[None]]] = {}
-        # In the order in which they began.
-        self._handshakes: dict[asyncio.Task[None], None] = {}
+        # From being admitted until it is through or has ended, in the order in which they began.
+        self._handshakes: dict[Admission, None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lives: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -181,36 +181,48 @@ class SecureTransport(Transport):
         except LimitReached as error:
             self.refused[error.limit] += 1
             raise
-        admission = Admission(lambda: self._gate.left(address))
+
+        def left() -> None:
+            self._handshakes.pop(admission, None)
+            self._gate.left(address)
+
+        admission = Admission(left)
         source = source_of(address.host) if isinstance(address, HostAddress) else address
         if not self._limiter.allow(source, time.monotonic()):
             admission.release()
             self.refused["handshake_rate"] += 1
             raise LimitReached("there were too many handshakes", limit="handshake_rate")
-        return admission
-
-    def arrived(self, pipe: Pipe, admission: Admission) -> None:
-        """For the medium: a pipe came."""
-        if self._closed:
-            pipe.abort()
-            admission.release()
-            return
         if len(self._handshakes) >= self._limits.max_handshakes:
             self.refused["max_handshakes"] += 1
             oldest = next(iter(self._handshakes))
             del self._handshakes[oldest]
-            oldest.cancel()
+            if oldest.give_way is not None:
+                oldest.give_way()
+        self._handshakes[admission] = None
+        return admission
+
+    def arrived(self, pipe: Pipe, admission: Admission) -> None:
+        """For the medium: a pipe came."""
+        if self._closed or admission not in self._handshakes:
+            pipe.abort()
+            admission.release()
+            return
 
         def done(task: asyncio.Task[None]) -> None:
-            self._handshakes.pop(task, None)
+            self._handshakes.pop(admission, None)
+            admission.give_way = None
             if task.cancelled():
                 # It may never have begun.
                 pipe.abort()
                 admission.release()
 
         task = self._begin(self._answer(pipe, admission))
-        self._handshakes[task] = None
         task.add_done_callback(done)
+
+        def give_way() -> None:
+            task.cancel()
+
+        admission.give_way = give_way
 
     async def _dial(self, address: Address, expected: bytes | None, timeout: float) -> bytes:
         try:

@@ -1,6 +1,7 @@
 """Messages over TCP: each behind its length (u32, big-endian), which is checked before anything is allocated."""
 
 import asyncio
+import math
 import struct
 from collections.abc import Callable
 from typing import Final
@@ -41,6 +42,11 @@ class StreamPipe(Pipe):
         self._reader = reader
         self._writer = writer
         self._closing = False
+        self._heard_at = -math.inf
+
+    @property
+    def heard_at(self) -> float:
+        return self._heard_at
 
     async def room(self) -> None:
         try:
@@ -56,8 +62,16 @@ class StreamPipe(Pipe):
 
     async def receive(self, limit: int) -> bytes:
         try:
-            header = await self._reader.readexactly(HEADER.size)
-            return await self._reader.readexactly(checked_length(header, limit))
+            left = checked_length(await self._reader.readexactly(HEADER.size), limit)
+            parts = []
+            while left:
+                self._heard_at = asyncio.get_running_loop().time()
+                part = await self._reader.read(left)
+                if not part:
+                    raise self._lost(None)
+                parts.append(part)
+                left -= len(part)
+            return b"".join(parts)
         except (OSError, asyncio.IncompleteReadError) as error:
             raise self._lost(error) from None
 

@@ -58,6 +58,10 @@ class UdpPipe(DatagramPipe):
         self._closing = False
         self._gone = False
 
+    @property
+    def heard_at(self) -> float:
+        return self.arq.heard_at
+
     async def room(self) -> None:
         while not self.arq.has_room and not self._dead:
             await self._change()

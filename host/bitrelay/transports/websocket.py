@@ -6,6 +6,7 @@ sealed does not get shorter; no redirect is followed and no proxy used.
 
 import asyncio
 import logging
+import math
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +44,7 @@ _library_log.setLevel(logging.CRITICAL)
 class _Flow(Connection):
     # Knows whether there is room to write, and bounds what a peer can make the library write.
     writable: asyncio.Event
+    heard_at = -math.inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.writable = asyncio.Event()
@@ -62,6 +64,7 @@ class _Flow(Connection):
         self.writable.set()
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
         super().data_received(data)
         if self.transport.get_write_buffer_size() > _MOST_UNSENT:
             self.transport.abort()
@@ -83,6 +86,10 @@ class WebSocketPipe(Pipe):
     def __init__(self, remote: Address, connection: _Flow) -> None:
         super().__init__(remote)
         self._connection = connection
+
+    @property
+    def heard_at(self) -> float:
+        return self._connection.heard_at
 
     async def room(self) -> None:
         await self._connection.writable.wait()
@@ -126,7 +133,7 @@ class WebSocketMedium(Medium):
         self._server_tls = server_tls
         self._client_tls = client_tls
         self._servers: list[Server] = []
-        self._guests: set[ServerConnection] = set()
+        self._guests: set[_Guest] = set()
 
     async def listen(self, address: Address, arrivals: Arrivals) -> Address:
         assert isinstance(address, WebSocket)
@@ -145,7 +152,7 @@ class WebSocketMedium(Medium):
             pass
 
         Guest.arrivals, Guest.dropped, Guest.guests = arrivals, self.dropped, self._guests
-        tls: dict[str, Any] = {"ssl": self._server_tls, "ssl_handshake_timeout": OPENING_S} if address.secure else {}
+        Guest.tls = self._server_tls if address.secure else None
         try:
             server = await serve(
                 accept,
@@ -162,7 +169,6 @@ class WebSocketMedium(Medium):
                 max_queue=_QUEUE,
                 write_limit=_WRITE_LIMIT,
                 logger=_library_log,
-                **tls,
             )
         except (OSError, UnicodeError) as error:
             raise listening_error(address, error) from None
@@ -194,48 +200,96 @@ class WebSocketMedium(Medium):
         return WebSocketPipe(address, connection)
 
     async def close(self) -> None:
-        for guest in tuple(self._guests):
-            guest.transport.abort()
+        guests = tuple(self._guests)
+        for guest in guests:
+            guest.give_way()
+        await asyncio.gather(*(guest.securing for guest in guests if guest.securing), return_exceptions=True)
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                for server in servers:
-                    await server.wait_closed()
-        except TimeoutError:
-            # Some still shake hands over TLS, which has its own deadline.
-            pass
+        for server in servers:
+            await server.wait_closed()
 
 
 class _Guest(_Flow, ServerConnection):
-    # Asks before the library does anything for a connection.
+    # Asks before TLS or the library does anything for a connection.
     arrivals: Arrivals
     dropped: Counter[str]
-    guests: set[ServerConnection]
+    guests: set["_Guest"]
+    tls: ssl.SSLContext | None
 
     admission: Admission | None = None
     remote: WebSocket
+    securing: asyncio.Task[None] | None = None
+    _begun = False
+    _lost = False
+    # The peer's first words may come before we hear that TLS is ready.
+    _early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
         try:
             place = transport.get_extra_info("peername")
             self.remote = WebSocket(place[0], place[1])
             self.admission = self.arrivals.admit(self.remote)
         except (LimitReached, ValueError, TypeError, IndexError):
             self.dropped["refused"] += 1
-            self.transport.abort()
+            transport.abort()
             return
+        self.admission.give_way = self.give_way
         self.guests.add(self)
-        super().connection_made(transport)
+        if self.tls is None:
+            self._begin(transport)
+        else:
+            transport.pause_reading()
+            self.securing = self.loop.create_task(self._secure(transport, self.tls))
+
+    def give_way(self) -> None:
+        if self.securing is not None:
+            self.securing.cancel()
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._begun:
+            super().data_received(data)
+        else:
+            self._early += data
+
+    def eof_received(self) -> None:
+        if self._begun:
+            super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.admission is None:
-            return
+        self._lost = True
+        if self._begun:
+            super().connection_lost(exc)
+        self._forget()
+
+    async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        try:
+            secured = await self.loop.start_tls(transport, self, tls, server_side=True, ssl_handshake_timeout=OPENING_S)
+            if secured is not None and not self._lost:
+                self._begin(secured)
+        except OSError:
+            pass
+        finally:
+            if not self._begun:
+                # TLS does not tell of a connection that is lost meanwhile.
+                transport.abort()
+                self._forget()
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        self._begun = True
+        super().connection_made(transport)
+        early, self._early = self._early, b""
+        if early:
+            super().data_received(early)
+
+    def _forget(self) -> None:
         self.guests.discard(self)
-        super().connection_lost(exc)
-        self.admission.release()
+        if self.admission is not None:
+            self.admission.release()
 
 
 class WebSocketTransport(SecureTransport):
