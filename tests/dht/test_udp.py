@@ -248,7 +248,7 @@ async def test_to_an_address_that_is_not_proved_goes_no_more_than_three_times_wh
         eve.close()
 
 
-async def test_a_cookie_proves_an_address_for_five_to_ten_minutes_and_no_other_node_or_place() -> None:
+async def test_a_cookie_proves_an_address_for_20_to_40_minutes_and_no_other_node_or_place() -> None:
     now = 10.0 * PERIOD_S
     eve, bert = ByHand(3), ByHand(3)
     try:
