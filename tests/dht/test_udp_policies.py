@@ -95,15 +95,15 @@ def test_a_question_is_repeated_after_what_answers_have_taken() -> None:
     assert path.rto == MOST_RTO_S
 
 
-def test_an_address_is_proved_for_ten_minutes_after_an_answer() -> None:
+def test_an_address_is_proved_for_40_minutes_after_an_answer() -> None:
     now = 0.0
     paths = Paths(lambda: now, most=2)
     assert not paths.proved(bytes(32), HERE)
     paths.to(bytes(32), HERE).heard_at = now
-    now = 599.0
+    now = 2399.0
     assert paths.proved(bytes(32), HERE)
     assert not paths.proved(bytes(32), THERE)
-    now = 600.0
+    now = 2400.0
     assert not paths.proved(bytes(32), HERE)
     for number in range(5):
         paths.to(bytes([number]) * 32, THERE)

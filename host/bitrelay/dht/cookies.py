@@ -12,8 +12,10 @@ from ..transports.address import Udp
 from .wire import COOKIE_SIZE
 
 PERIOD_S: Final = 1_200
-"""A cookie holds for the rest of the period in which it was made, and the whole next one: longer than a known peer is left
-alone (`upkeep.REFRESH_S` and a round), so that who pings it then is no stranger to it."""
+"""A cookie holds for the rest of the period in which it was made, and the whole next one.
+
+That is longer than a quiet peer is left alone (`upkeep.REFRESH_S` and a round): who pings it then is no stranger to it.
+"""
 
 
 class Cookies:
