@@ -218,10 +218,11 @@ async def test_ipv6() -> None:
 
 async def test_the_node_tells_the_address_at_which_most_others_see_it() -> None:
     async with peer(1, address=Udp("0.0.0.0", 0)) as ada, peer(2) as bob, peer(3) as eve:
-        assert ada.network.contact == Contact(ada.keys.peer_id, ())
+        assert (ada.network.contact, ada.network.seen) == (Contact(ada.keys.peer_id, ()), ())
         for other in (bob, eve):
             await ada.network.ask(other.contact, Ping())
         assert ada.network.contact.addresses == (Udp("127.0.0.1", ada.network.bound[0].port),)
+        assert ada.network.seen == ada.network.contact.addresses
 
 
 QUESTIONS: list[Message] = [Ping(), FindNode(TARGET), FindValue(TARGET), Store(value(1, bytes(MAX_DATA)))]
