@@ -1,9 +1,10 @@
 """Commands to a node that runs: one request a connection, bounded, and who hangs up ends the work."""
 
 import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,19 +122,19 @@ async def test_who_hangs_up_ends_the_work_and_so_does_the_node(tmp_path: Path) -
 @pytest.mark.parametrize(
     "said",
     [
-        b"\n", b"{\n", b"[]\n", b"\xff\xfe\n", b'{"do": "count"}', b"[" * 5000 + b"\n", b"x" * (2 * MOST_REQUEST), b"",
+        b"\n", b"{\n", b"[]\n", b"\xff\xfe\n", b'{"do": "count"}', b"[" * 5000 + b"\n", b"x" * (2 * MOST_REQUEST),
+        b"x" * (1 << 20), b"",
     ],
 )  # fmt: skip
-async def test_what_is_no_request_is_hung_up_on(tmp_path: Path, said: bytes) -> None:
+async def test_what_is_no_request_is_told_so(tmp_path: Path, said: bytes) -> None:
     path = tmp_path / "control.sock"
     async with serving(path, Work()):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(said)
         writer.write_eof()
-        try:
-            assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
-        except ConnectionResetError:
-            pass
+        answer = json.loads(await asyncio.wait_for(reader.read(), DEADLINE_S))
+        what = "too long" if len(said) > MOST_REQUEST else "cannot be read"
+        assert (what in answer["error"], answer["exit_code"]) == (True, ExitCode.BAD_DATA)
         writer.close()
         assert await asked(path, "count")
 
@@ -145,10 +146,31 @@ async def test_there_are_so_many_at_a_time_and_no_more(tmp_path: Path) -> None:
         for _, writer in opened:
             writer.write(b'{"do": "wait"}\n')
         await asyncio.wait_for(work.begun.wait(), DEADLINE_S)
+        refused = [await asyncio.open_unix_connection(path) for _ in range(16)]
+        for reader, _ in refused:
+            assert "too much to do" in json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))["error"]
         with pytest.raises(PeerError):
             await asked(path, "count")
+        for reader, writer in refused:
+            writer.close()
+            await asyncio.wait_for(reader.read(), DEADLINE_S)
+        with pytest.raises(CommandFailed, match="too much to do"):
+            await until_told(path)
         for _, writer in opened:
             writer.close()
+
+
+async def until_told(path: Path) -> None:
+    """Ask until the node says anything; those that it turned away may not be gone yet."""
+    while True:
+        with suppress(PeerError):
+            await asked(path, "count")
+            return
+
+
+async def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="too long"):
+        await asked(tmp_path / "control.sock", "x" * MOST_REQUEST)
 
 
 async def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from bitrelay.dht import state
 from bitrelay.dht.state import SCHEMA_VERSION, StateFile
 from bitrelay.dht.state_directory import StateDirectory
-from bitrelay.errors import DiskFull, NotPrivate, PortBusy, TooNew
+from bitrelay.errors import DiskFull, NotPrivate, PortBusy, PortError, TooNew
 
 SNAPSHOT: dict[str, Any] = {
     "nodes": [[f"{number:064x}", f"udp://192.0.2.{number}:8766"] for number in range(200)],
@@ -205,3 +207,60 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
     file.close()
     directory.close()
     assert load(path)[:2] == (SNAPSHOT, 5)
+
+
+@pytest.mark.parametrize("begin", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "BEGIN"])
+def test_one_that_another_program_has_open_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    path = tmp_path / "state"
+    save(path)
+    monkeypatch.setattr(state, "BUSY_S", 0.01)
+    other = sqlite3.connect(path / "state.sqlite", isolation_level=None)
+    other.execute(begin)
+    other.execute("SELECT * FROM entries").fetchall()
+    directory = opened(path)
+    with pytest.raises(PortBusy, match="in use"):
+        StateFile(directory)
+    other.execute("ROLLBACK")
+    file = StateFile(directory)
+    assert (file.saved.snapshot, directory.set_aside) == (SNAPSHOT, [])
+    other.execute(begin)
+    other.execute("SELECT * FROM entries").fetchall()
+    with pytest.raises(PortBusy, match="in use"):
+        file.save(EMPTY, 6)
+    other.close()
+    file.save(EMPTY, 6)
+    file.close()
+    directory.close()
+    assert load(path)[:2] == (EMPTY, 6)
+
+
+def test_where_files_cannot_be_opened_it_is_told_and_nothing_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    save(path)
+    directory = opened(path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with pytest.raises(PortError, match="cannot use"):
+            StateFile(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    directory.close()
+    assert directory.set_aside == []
+    assert load(path)[:2] == (SNAPSHOT, 5)
+
+
+def test_a_version_that_never_was_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    save(path)
+    database = sqlite3.connect(path / "state.sqlite")
+    database.execute("UPDATE state SET version = -1")
+    database.execute("PRAGMA user_version = -1")
+    database.commit()
+    database.close()
+    snapshot, _, _, aside = load(path)
+    assert (snapshot, len(aside)) == (EMPTY, 1)

@@ -2,12 +2,14 @@
 
 import pytest
 
+from bitrelay.dht import upkeep
 from bitrelay.dht.answer_cache import MOST_REPEATS, AnswerCache
 from bitrelay.dht.cookies import PERIOD_S, Cookies
 from bitrelay.dht.flood import Buckets, Rate, source_of
 from bitrelay.dht.observed import MOST_TELLERS, ObservedAddress, version_of
 from bitrelay.dht.paths import FIRST_RTO_S, LEAST_RTO_S, MOST_RTO_S, Path, Paths
 from bitrelay.dht.proofs import ProvenNodes
+from bitrelay.dht.upkeep import REFRESH_S
 from bitrelay.errors import IdentityRefused
 from bitrelay.transports.address import Udp
 from shared_protocol.pow import IDENTITY_S
@@ -68,6 +70,15 @@ def test_a_cookie_is_for_one_node_at_one_place_and_of_one_run() -> None:
     assert not cookies.holds(cookie, HERE, bytes(32))
 
 
+@pytest.mark.parametrize("made_at", [3 * PERIOD_S, 3.5 * PERIOD_S, 4 * PERIOD_S - 0.001])
+def test_a_cookie_still_holds_when_a_quiet_peer_is_pinged(made_at: float) -> None:
+    now = made_at
+    cookies = Cookies(bytes(32), lambda: now)
+    cookie = cookies.make(HERE, bytes(32))
+    now += REFRESH_S + 2 * upkeep._LOOK_S  # a round is at most one and a half of these
+    assert cookies.holds(cookie, HERE, bytes(32))
+
+
 def test_a_question_is_repeated_after_what_answers_have_taken() -> None:
     path = Path()
     assert path.rto == FIRST_RTO_S
@@ -84,15 +95,15 @@ def test_a_question_is_repeated_after_what_answers_have_taken() -> None:
     assert path.rto == MOST_RTO_S
 
 
-def test_an_address_is_proved_for_ten_minutes_after_an_answer() -> None:
+def test_an_address_is_proved_for_40_minutes_after_an_answer() -> None:
     now = 0.0
     paths = Paths(lambda: now, most=2)
     assert not paths.proved(bytes(32), HERE)
     paths.to(bytes(32), HERE).heard_at = now
-    now = 599.0
+    now = 2399.0
     assert paths.proved(bytes(32), HERE)
     assert not paths.proved(bytes(32), THERE)
-    now = 600.0
+    now = 2400.0
     assert not paths.proved(bytes(32), HERE)
     for number in range(5):
         paths.to(bytes([number]) * 32, THERE)

@@ -78,6 +78,19 @@ def test_what_one_puts_another_gets(nodes: list[Node]) -> None:
     assert run("node", "get", "bytes", "--state", eve.folder).stdout.split()[-1] == "00ff"
 
 
+def test_bytes_that_are_no_text_are_put_as_they_were_typed(nodes: list[Node]) -> None:
+    folder = nodes[0].folder
+    assert ask("node", "put", "typed", os.fsdecode(b"\xff"), "--state", folder)["stored"] == 3
+    assert run("node", "get", "typed", "--state", folder).stdout.split()[-1] == "ff"
+    assert run("node", "put", os.fsdecode(b"\xff"), "x", "--state", folder).returncode == ExitCode.BAD_DATA
+
+
+def test_what_is_too_long_is_told(nodes: list[Node]) -> None:
+    for name, value, why in (("x", "v" * 5000, "5000 bytes"), ("x" * 65, "v", "name"), ("x" * 9000, "v", "long")):
+        done = run("node", "put", name, value, "--state", nodes[0].folder, "--json")
+        assert (done.returncode, why in json.loads(done.stdout)["error"]) == (ExitCode.BAD_DATA, True), done.stdout
+
+
 def test_a_value_that_is_not_there_is_exit_code_1(nodes: list[Node]) -> None:
     done = run("node", "get", "nothing", "--state", nodes[0].folder, "--json")
     assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (ExitCode.CHECK_FAILED, ExitCode.CHECK_FAILED)
@@ -189,11 +202,13 @@ def test_what_is_between_here_and_the_internet_is_told_by_the_nodes_that_a_node_
     assert "none: this host is reached" in run("node", "nat", "--stun", nodes[1].up["udp"]).stdout
 
 
-def test_without_anybody_to_ask_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_without_anybody_to_ask_it_is_said_what_to_do_and_nobody_has_seen_it(tmp_path: Path) -> None:
     alone = Node(tmp_path)
     try:
         done = run("node", "nat", "--state", alone.folder, "--json")
         assert done.returncode == ExitCode.NO_DEVICE
         assert "--stun" in json.loads(done.stdout)["hint"]
+        assert re.search(r"others see it at +not known yet", run("node", "status", "--state", alone.folder).stdout)
+        assert ask("node", "status", "--state", alone.folder)["udp"] == [alone.up["udp"]]
     finally:
         alone.end(signal.SIGKILL)

@@ -47,7 +47,7 @@ def nat(
             ("asked", ", ".join(found["asked"])),
         ]
         if upnp:
-            rows.append(("way in", str(found["way_in"] or f"none: {found['why_no_way_in']}")))
+            rows.append(("way in", ": ".join(filter(None, (found["way_in"] or "none", found["why_no_way_in"])))))
         out.table(("", ""), rows)
 
 
@@ -66,12 +66,12 @@ async def _find_out(state: Path | None, servers: "tuple[Udp, ...]", upnp: bool) 
         "asked": [str(address) for address in asked],
     }
     if upnp:
-        from ..nat.upnp import close_way_in, open_way_in
+        from ..nat.upnp import try_way_in
 
         found |= {"way_in": None, "why_no_way_in": None}
         try:
-            found["way_in"] = str((await open_way_in(findings.local.port)).external)
-            await close_way_in(findings.local.port)
+            way, stays = await try_way_in(findings.local.port)
+            found |= {"way_in": str(way.external), "why_no_way_in": stays and f"it was not given back: {stays.what}"}
         except BitrelayError as error:
             found["why_no_way_in"] = error.what
     return found

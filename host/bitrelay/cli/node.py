@@ -1,5 +1,6 @@
 """`bitrelay node`: run a node of the DHT, and have one that runs do something."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,7 +109,12 @@ def put(
 ) -> None:
     """Put a value under a name, signed by the node's identity, in place of the one that it put before."""
     with reporting(json) as out:
-        data = _hex(value, "VALUE") if as_hex else value.encode()
+        from ..dht.messages import MAX_DATA
+
+        # Bytes that are no text come as they were typed.
+        data = _hex(value, "VALUE") if as_hex else os.fsencode(value)
+        if len(data) > MAX_DATA:
+            raise BadData(f"VALUE has {len(data)} bytes: a value has at most {MAX_DATA}")
         request = {"do": "put", "kind": kind, "name": name, "data": data.hex(), "lifetime_s": lifetime}
         done, _ = run_until_told(told_by(state, request))
         if json:
@@ -221,7 +227,7 @@ def status(state: StateOption = None, json: JsonFlag = False) -> None:
         rows = [
             ("id", done["id"]),
             ("listens at", ", ".join(done["listen"])),
-            ("others see it at", ", ".join(done["udp"]) or "not known yet"),
+            ("others see it at", ", ".join(done["seen"]) or "not known yet"),
             ("knows", f"{done['peers']} nodes of about {done['estimated_size']}"),
             ("keeps", f"{done['values']} values, {done['own_values']} of its own"),
             ("datagrams", f"{done['datagrams']['sent']} sent, {done['datagrams']['received']} received"),

@@ -152,6 +152,7 @@ class Commands:
             "id": node.node_id.hex(),
             "listen": [str(address) for address in network.bound],
             "udp": [str(address) for address in network.contact.addresses],
+            "seen": [str(address) for address in network.seen],
             "peers": len(node.table),
             "estimated_size": round(node.estimated_size()),
             "values": len(node.store),

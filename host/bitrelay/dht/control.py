@@ -1,7 +1,8 @@
 """How commands talk to a node that runs: a Unix socket in its state directory, its owner's alone, with lines of JSON.
 
 A connection has one request, `{"do": NAME, ...}`. Answers are `{"step": ...}` lines, any number of them, and in the end
-`{"done": ...}` or `{"error": ..., "hint": ..., "exit_code": ...}`. Who hangs up ends the work.
+`{"done": ...}` or `{"error": ..., "hint": ..., "exit_code": ...}`; what is no request gets that as well, and one too
+many at a time. Who hangs up ends the work.
 """
 
 import asyncio
@@ -14,17 +15,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import BadData, BitrelayError, CommandFailed, DeviceTimeout, ExitCode, PeerError, PortError, Unreachable
+from ..errors import (
+    BadData,
+    BitrelayError,
+    CommandFailed,
+    DeviceTimeout,
+    ExitCode,
+    LimitReached,
+    PeerError,
+    PortError,
+    Unreachable,
+)
 
 _log = logging.getLogger(__name__)
 
 MOST_REQUEST: Final = 8_192
 MOST_ANSWER: Final = 1 << 20
-"""Bytes of one line."""
+"""Bytes of one line, with its end."""
 REQUEST_TIMEOUT_S: Final = 5.0
 WORK_TIMEOUT_S: Final = 300.0
 
 _MOST_CONNECTIONS: Final = 16
+_MOST_REFUSED: Final = 16  # at a time; more are hung up on
 _LONGEST_PATH: Final = 100  # bytes; systems have 104 or more for a socket's
 
 Request = dict[str, Any]
@@ -40,7 +52,8 @@ class ControlServer:
         self._path = path
         self._handle = handle
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._refusing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """The directory is locked, so a socket that is there is a dead one's. Raises PortError."""
@@ -59,9 +72,10 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
-        for task in self._tasks:
+        tasks = self._serving | self._refusing
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
         self._path.unlink(missing_ok=True)
@@ -71,15 +85,23 @@ class ControlServer:
             self._path.unlink()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._tasks) >= _MOST_CONNECTIONS:
+        full = len(self._serving) >= _MOST_CONNECTIONS
+        if full and len(self._refusing) >= _MOST_REFUSED:
             writer.close()
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._refusing if full else self._serving
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, full))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, full: bool) -> None:
         try:
+            if full:
+                raise LimitReached(
+                    "the node has too much to do",
+                    limit="commands at a time",
+                    hint="Try again when other commands have ended",
+                )
             request = await asyncio.wait_for(_read_request(reader), REQUEST_TIMEOUT_S)
             work = asyncio.ensure_future(self._work(request, writer))
             gone = asyncio.ensure_future(reader.read(1))
@@ -89,8 +111,10 @@ class ControlServer:
                 for task in (work, gone):
                     task.cancel()
                 await asyncio.gather(work, gone, return_exceptions=True)
-        except (BadData, TimeoutError, OSError):
-            pass  # whoever it is does not speak as we do, or has gone
+        except (BadData, LimitReached) as error:
+            await _turn_away(reader, writer, error)
+        except (TimeoutError, OSError):
+            pass  # whoever it is does not speak, or has gone
         finally:
             await _hang_up(writer)
 
@@ -102,7 +126,7 @@ class ControlServer:
             async with asyncio.timeout(WORK_TIMEOUT_S):
                 answer: dict[str, Any] = {"done": await self._handle(request, tell)}
         except BitrelayError as error:
-            answer = {"error": error.what, "hint": error.hint, "exit_code": int(error.exit_code)}
+            answer = _refusal(error)
         except TimeoutError:
             answer = {"error": "it took too long", "hint": None, "exit_code": int(ExitCode.TIMEOUT)}
         except OSError:
@@ -118,15 +142,20 @@ class ControlServer:
 async def request(path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S + 10) -> AsyncIterator[Any]:
     """Have a running node do something: its steps, and last what came of it.
 
-    path: of its socket. Raises Unreachable if no node runs there, DeviceTimeout, PeerError, and what the node says.
+    path: of its socket. Raises BadData for a request that is too long, Unreachable if no node runs there,
+    DeviceTimeout, PeerError, and what the node says.
     """
+    line = _line(wanted)
+    if len(line) > MOST_REQUEST:
+        raise BadData(f"the request is too long: {len(line)} bytes, and a node takes {MOST_REQUEST}")
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=MOST_ANSWER)
     except OSError:
         raise Unreachable(f"no node runs in {path.parent}", hint="Start one with `bitrelay node run`") from None
     try:
         async with asyncio.timeout(timeout):
-            await _write(writer, wanted)
+            writer.write(line)
+            await writer.drain()
             while True:
                 answer = _parsed(await reader.readline())
                 if "step" in answer:
@@ -144,6 +173,10 @@ async def request(path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S +
         writer.close()
 
 
+def _refusal(error: BitrelayError) -> dict[str, Any]:
+    return {"error": error.what, "hint": error.hint, "exit_code": int(error.exit_code)}
+
+
 def _error(answer: dict[str, Any]) -> BitrelayError:
     hint = answer.get("hint")
     try:
@@ -151,6 +184,15 @@ def _error(answer: dict[str, Any]) -> BitrelayError:
     except (ValueError, TypeError):
         code = ExitCode.DEVICE_FAILED  # a newer node's
     return CommandFailed(str(answer["error"]), exit_code=code, hint=None if hint is None else str(hint))
+
+
+async def _turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: BitrelayError) -> None:
+    # What it still sends is read: to hang up on that can cost it the answer.
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(REQUEST_TIMEOUT_S):
+            await _write(writer, _refusal(error))
+            while await reader.read(MOST_REQUEST):
+                pass
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:
@@ -163,13 +205,17 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
     try:
-        return _parsed(await reader.readline())
+        line = await reader.readline()
+    except ValueError:
+        raise BadData(f"the request is too long: a node takes {MOST_REQUEST} bytes") from None
+    try:
+        return _parsed(line)
     except ValueError:
         raise BadData("the request cannot be read") from None
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    # Raises ValueError. (A line that is too long does as well, in readline.)
+    # Raises ValueError.
     try:
         found = json.loads(line)
     except RecursionError:
@@ -180,5 +226,9 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 async def _write(writer: asyncio.StreamWriter, values: dict[str, Any]) -> None:
-    writer.write(json.dumps(values, separators=(",", ":")).encode() + b"\n")
+    writer.write(_line(values))
     await writer.drain()
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"

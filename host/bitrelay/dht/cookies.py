@@ -1,4 +1,4 @@
-"""Cookies: an address that shows one has got what we sent there within the last ten minutes (issue: endpoint proof).
+"""Cookies: an address that shows one has got what we sent there within the last 40 minutes (issue: endpoint proof).
 
 They are computed, not kept: a flood from any number of addresses fills nothing.
 """
@@ -11,8 +11,11 @@ from typing import Final
 from ..transports.address import Udp
 from .wire import COOKIE_SIZE
 
-PERIOD_S: Final = 300
-"""A cookie holds for the rest of the period in which it was made, and the whole next one."""
+PERIOD_S: Final = 1_200
+"""A cookie holds for the rest of the period in which it was made, and the whole next one.
+
+That is longer than a quiet peer is left alone (`upkeep.REFRESH_S` and a round): who pings it then is no stranger to it.
+"""
 
 
 class Cookies:

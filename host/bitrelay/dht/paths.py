@@ -69,6 +69,6 @@ class Paths:
         return path
 
     def proved(self, node_id: bytes, address: Udp) -> bool:
-        """Whether the node has answered a question of ours from there within the last ten minutes."""
+        """Whether the node has answered a question of ours from there within the last 40 minutes."""
         path = self._paths.get((node_id, address))
         return path is not None and path.heard_at is not None and self._clock() - path.heard_at < 2 * PERIOD_S

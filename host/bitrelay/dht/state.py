@@ -1,7 +1,8 @@
 """What a node knew when it was last here: its nodes and values, in SQLite, and nothing of it is believed.
 
 Entries are those of `snapshot`. A database that is damaged, or that is something else altogether, is set aside whole;
-an entry that cannot be read is dropped and counted.
+one that cannot be had, because another program uses it or the system gives nothing, stays as it is and is told about.
+An entry that cannot be read is dropped and counted.
 """
 
 import errno
@@ -9,14 +10,18 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
-from ..errors import DiskFull, PortError, TooNew
-from .state_directory import StateDirectory
+from ..errors import DiskFull, PortBusy, PortError, TooNew
+from .state_directory import BESIDE, StateDirectory
 
 SCHEMA_VERSION: Final = 1
+
+BUSY_S: Final = 2.0
+"""For so long another program may have it."""
 
 _KINDS: Final = ("nodes", "values", "own")
 _MOST_ENTRIES: Final = 16_384
@@ -27,8 +32,8 @@ CREATE TABLE entries (kind TEXT NOT NULL, place INTEGER NOT NULL, entry TEXT NOT
 CREATE TABLE state (only INTEGER PRIMARY KEY CHECK (only = 0), version INTEGER NOT NULL, sequence INTEGER NOT NULL);
 """
 
-# What opening meets: SQLite's own errors; a text in one of them that is none; something else under the file's name.
-_DAMAGE: Final = (sqlite3.Error, UnicodeDecodeError, TypeError, OSError)
+# What opening meets: SQLite's own errors; a text in one of them that is none; what the system says.
+_FAILURES: Final = (sqlite3.Error, UnicodeDecodeError, TypeError, OSError)
 
 Snapshot = dict[str, Any]
 
@@ -46,23 +51,23 @@ class StateFile:
     """The database of a state directory, open. saved: what was in it. `save` may be called from any thread."""
 
     def __init__(self, directory: StateDirectory) -> None:
-        """Raises TooNew, DiskFull, PortError."""
+        """Raises TooNew, PortBusy if another program has it, DiskFull, PortError."""
         self._path = directory.state
         self._busy = Lock()
         self._digest = b""
         try:
             self._database, self.saved = self._opened()
-        except _DAMAGE as error:
-            if _is_full(error):
+        except _FAILURES as error:
+            if not _is_damage(error):
                 raise self._told(error) from None
             directory.put_database_aside(self._path)
             try:
                 self._database, self.saved = self._opened()
-            except _DAMAGE as again:
+            except _FAILURES as again:
                 raise self._told(again) from None
 
     def save(self, snapshot: Snapshot, sequence: int) -> None:
-        """Keep this in place of what was there, all of it or nothing. Raises DiskFull, PortError."""
+        """Keep this in place of what was there, all of it or nothing. Raises PortBusy, DiskFull, PortError."""
         entries = [
             (kind, place, json.dumps(entry, separators=(",", ":")))
             for kind in _KINDS
@@ -87,13 +92,17 @@ class StateFile:
             self._database.close()
 
     def _opened(self) -> tuple[sqlite3.Connection, Saved]:
+        for ending in BESIDE:
+            beside = f"{self._path}{ending}"
+            if os.path.lexists(beside) and not stat.S_ISREG(os.lstat(beside).st_mode):
+                raise sqlite3.DatabaseError("it is no file")
         # Files that SQLite puts beside it get the same mode.
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
-        connection = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
         # A text that is none spoils its entry alone.
         connection.text_factory = lambda raw: raw.decode(errors="replace")
         try:
@@ -115,7 +124,7 @@ class StateFile:
             raise sqlite3.DatabaseError("it is damaged")
         # The version stands there twice, so that a bit that fell over is not taken for a newer release.
         (again,) = connection.execute("SELECT version FROM state").fetchone() or (None,)
-        if version != again:
+        if version != again or version < 0:
             raise sqlite3.DatabaseError("it is damaged")
         if version > SCHEMA_VERSION:
             raise TooNew(f"{self._path} was made by a newer release of bitrelay", hint="Update bitrelay")
@@ -124,6 +133,8 @@ class StateFile:
             connection.execute("UPDATE state SET sequence = sequence")
 
     def _told(self, error: Exception) -> PortError | DiskFull:
+        if _kind_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return PortBusy(f"{self._path} is in use", hint="Stop the other program that has it open")
         if _is_full(error):
             return DiskFull(f"cannot write {self._path}: {error}", hint="Make room, then run it again")
         return PortError(f"cannot use {self._path}: {error}")
@@ -145,6 +156,19 @@ def _read(connection: sqlite3.Connection) -> Saved:
     return Saved(snapshot, sequence if isinstance(sequence, int) else 0, unreadable)
 
 
+def _is_damage(error: Exception) -> bool:
+    # What the system or another program is the cause of says nothing about the file.
+    if isinstance(error, sqlite3.OperationalError):
+        # Tables that are not ours; a file that could be opened to be written, and says of itself that it is only read.
+        return _kind_of(error) == sqlite3.SQLITE_ERROR or error.sqlite_errorcode == sqlite3.SQLITE_READONLY
+    return not isinstance(error, OSError)
+
+
 def _is_full(error: Exception) -> bool:
     no_room = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return no_room or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return no_room or _kind_of(error) == sqlite3.SQLITE_FULL
+
+
+def _kind_of(error: Exception) -> int:
+    # The low byte of an extended code; 0 for what has none.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

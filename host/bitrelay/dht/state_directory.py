@@ -18,7 +18,8 @@ PEERS: Final = "peers.sqlite"
 LOCK: Final = "node.lock"
 SOCKET: Final = "control.sock"
 
-_BESIDE: Final = ("", "-journal", "-wal", "-shm")
+BESIDE: Final = ("", "-journal", "-wal", "-shm")
+"""Endings of the files of one database of SQLite's."""
 
 
 def default_directory() -> Path:
@@ -74,7 +75,7 @@ class StateDirectory:
 
     def put_database_aside(self, path: Path) -> None:
         """The same for a database of SQLite's, with what lies beside it. Raises PortError."""
-        for ending in _BESIDE:
+        for ending in BESIDE:
             beside = Path(f"{path}{ending}")
             if os.path.lexists(beside):
                 self.put_aside(beside)

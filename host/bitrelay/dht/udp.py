@@ -38,8 +38,13 @@ class UdpNetwork:
     def contact(self) -> Contact:
         """This node: first where others see it, then where it listens, if that says anything."""
         bound = [address for address in self.bound if reach(address.host) is not Reach.NOWHERE]
-        addresses = dict.fromkeys((*self._questions.observed.addresses, *bound))
+        addresses = dict.fromkeys((*self.seen, *bound))
         return Contact(self._endpoint.node_id, tuple(addresses)[:MAX_ADDRESSES])
+
+    @property
+    def seen(self) -> tuple[Udp, ...]:
+        """Where others see it, as far as enough of them agree: none until they have said so."""
+        return self._questions.observed.addresses
 
     @property
     def bound(self) -> tuple[Udp, ...]:

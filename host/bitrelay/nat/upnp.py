@@ -40,6 +40,15 @@ async def close_way_in(port: int) -> None:
     await _in_thread(_close, port)
 
 
+async def try_way_in(port: int) -> tuple[WayIn, Unreachable | None]:
+    """Open a way in and take it back at once; with it, why it could not be taken back. Raises as open_way_in does.
+
+    Whoever is cancelled meanwhile, or gives up, leaves no port open: the thread does both, and the loop waits for it
+    when it ends.
+    """
+    return await _in_thread(_try, port)
+
+
 async def _in_thread(work: Callable[[int], _T], port: int) -> _T:
     # The library blocks; what hangs there ends by the library's own timeouts.
     try:
@@ -67,6 +76,15 @@ def _open(port: int) -> WayIn:
 
 def _close(port: int) -> None:
     _told(_router().deleteportmapping, port, "UDP")
+
+
+def _try(port: int) -> tuple[WayIn, Unreachable | None]:
+    way = _open(port)
+    try:
+        _close(port)
+    except Unreachable as error:
+        return way, error
+    return way, None
 
 
 def _router() -> Any:
