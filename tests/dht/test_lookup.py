@@ -254,6 +254,40 @@ def test_a_false_address_does_not_hide_a_node() -> None:
     assert false in asked.contacts
 
 
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "another is there"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_false_address_on_one_path_does_not_hide_a_node_from_another(silent: bool, order: int) -> None:
+    true = [at(9, number) for number in range(8)]
+    false = [replace(who, addresses=(Udp("198.51.101.9", 1),)) for who in true]
+    liar, honest = at(1, 0), at(0, 0)
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in false:
+            return None if silent else Refused(Refusal.TOO_MANY)
+        if who == liar:
+            return Nodes(tuple(false))
+        return Nodes(tuple(true) if who == honest else ())
+
+    found, asked = find(rule, [liar, honest, *(at(0, number) for number in range(1, 9))][::order], Plan(paths=2))
+    assert set(false) & set(asked.contacts)
+    assert set(true) <= set(found.closest)
+    assert len(asked.contacts) == len(set(asked.contacts)), "no place is asked twice"
+
+
+def test_a_node_is_found_although_several_liars_each_have_it_elsewhere() -> None:
+    true = at(9)
+    places = [replace(true, addresses=(Udp(f"198.51.101.{number}", 1),)) for number in range(1, 4)]
+    tellers = {at(1, number): place for number, place in enumerate((*places, true))}
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in places:
+            return None
+        return Nodes((tellers[who],) if who in tellers else ())
+
+    found, _ = find(rule, list(tellers))
+    assert found.closest[0] == true
+
+
 def test_nobody_known_is_nobody_found() -> None:
     found, _ = find(in_steps, [])
     assert (found.closest, found.values, found.hops, found.messages) == ((), (), 0, 0)

@@ -188,8 +188,8 @@ class _Lookup:
                 known = whole.by_id.get(candidate.contact.node_id)
                 if known is None:
                     whole.add(candidate)
-                elif known.state is State.HEARD_OF and candidate.state is not State.HEARD_OF:
-                    known.state, known.contact, known.depth = candidate.state, candidate.contact, candidate.depth
+                else:
+                    known.join(candidate)
         return whole
 
     def _is_sparse(self, path: Path) -> bool:
@@ -211,9 +211,9 @@ class _Lookup:
         loop = asyncio.get_running_loop()
         stalled = False
 
-        def stall(candidate: Candidate) -> None:
+        def stall(candidate: Candidate, contact: Contact) -> None:
             nonlocal stalled
-            path.stall(candidate)
+            path.stall(candidate, contact)
             self._wake()
             if not path.ended and path.in_flight < MAX_ASKERS:
                 stalled = True
@@ -222,16 +222,17 @@ class _Lookup:
         while not path.ended:
             candidate = path.next() if loop.time() < self.deadline else None
             if candidate is not None:
+                contact = candidate.contact
                 path.ask(candidate)
-                timer = loop.call_later(STALL_S, stall, candidate)
+                timer = loop.call_later(STALL_S, stall, candidate, contact)
                 try:
-                    await self._question(path, candidate)
+                    await self._question(path, candidate, contact)
                 except asyncio.CancelledError:
                     path.ended = True  # no asker that was added a moment ago may go on alone
                     raise
                 finally:
                     timer.cancel()
-                    path.done(candidate)
+                    path.done(candidate, contact)
                     self._wake()
                 if stalled:
                     return  # another one asks in this one's place
@@ -244,8 +245,7 @@ class _Lookup:
             if asker is not asyncio.current_task():
                 asker.cancel()
 
-    async def _question(self, path: Path, candidate: Candidate) -> None:
-        contact = candidate.contact
+    async def _question(self, path: Path, candidate: Candidate, contact: Contact) -> None:
         self.messages += 1
         try:
             if self.enough is None:
@@ -254,20 +254,20 @@ class _Lookup:
             else:
                 answer, values = await self._values_of(contact)
         except asyncio.CancelledError:
-            self.failures += candidate.state is State.STALLED
+            self.failures += candidate.state is State.STALLED or candidate.contact is not contact
             self._step(candidate, contact, path, "it was not waited for")
             raise
         except BitrelayError as error:
             self.failures += 1
-            path.failed(candidate)
+            path.failed(candidate, contact)
             self._step(candidate, contact, path, error.what)
             return
         if not isinstance(answer, Nodes | Values):  # it is Refused
             self.failures += 1
-            path.failed(candidate)
+            path.failed(candidate, contact)
             self._step(candidate, contact, path, "it refused")
             return
-        candidate.state = State.ANSWERED
+        candidate.contact, candidate.state = contact, State.ANSWERED
         path.hear(answer.contacts, candidate.depth + 1, contact)
         self.values += values
         if self.enough is not None and values and self.enough(values):

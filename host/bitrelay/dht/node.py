@@ -346,7 +346,7 @@ class DhtNode:
             self._failed(contact)
 
     def _failed(self, contact: Contact, *, misbehaved: bool = False) -> None:
-        if self.table.failed(contact.node_id, misbehaved=misbehaved) and self._tell is not None:
+        if self.table.failed(contact, misbehaved=misbehaved) and self._tell is not None:
             self._tell(events.NodeLost(contact.node_id))
 
     def _check(self, contact: Contact) -> None:
