@@ -79,6 +79,7 @@ class RoutingTable:
     def heard(self, contact: Contact, now: float, rtt: float | None = None, *, touch: bool = True) -> Insertion:
         """A node has answered (rtt: after how many seconds) or has proved itself with a question (None).
 
+        contact: with addresses only at which it is proved to be: they are counted, and others are told of them.
         touch: whether that keeps its bucket from being refreshed. A ping's answer does not: it brings no new nodes.
         """
         index = bucket_index(self.own_id, contact.node_id)

@@ -103,6 +103,11 @@ class Attachment:
         self._send(future, contact, question, deadline, network.conditions.tries)
         return await future
 
+    def proved(self, contact: Contact) -> Contact:
+        """As `bitrelay.dht.network.Network` has it: the first of its addresses that is its own."""
+        own, _ = self._network._up.get(contact.node_id, ((), None))
+        return Contact(contact.node_id, tuple(address for address in contact.addresses if address in own)[:1])
+
     def _send(
         self, future: asyncio.Future[Answer], contact: Contact, question: Question, deadline: float, tries: int
     ) -> None:
