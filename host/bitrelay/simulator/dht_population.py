@@ -18,6 +18,7 @@ BOOTSTRAP = 8
 """Nodes that a newcomer is told of, whoever they are: colluders among them."""
 _FIRST = 20
 _GROWTH_PER_S = 1 / 200
+_AGAIN_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -85,13 +86,19 @@ class Population:
         rate = sessions_per_hour * log(2) / 3600
         async with asyncio.TaskGroup() as group:
             while True:
-                await asyncio.sleep(self._random.expovariate(rate * len(self.joined)))
+                # If all have gone at once, somebody must come first.
+                there = len(self.joined)
+                await asyncio.sleep(self._random.expovariate(rate * there) if there else _AGAIN_S)
+                if not self.joined:
+                    continue
                 leaving = self._random.choice(self.joined)
                 self._leave(leaving)
                 group.create_task(self._replace(leaving))
 
-    def pick_honest(self) -> Member:
-        """One that has joined and does not collude."""
+    async def pick_honest(self) -> Member:
+        """One that has joined and does not collude; it waits until there is one."""
+        while not len(self.honest):  # noqa: ASYNC110 (virtual seconds cost nothing)
+            await asyncio.sleep(_AGAIN_S)
         while True:
             member = self._random.choice(self.joined)
             if not member.colludes:

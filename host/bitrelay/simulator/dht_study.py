@@ -172,7 +172,7 @@ async def _put(plan: Plan, population: Population, random: Random) -> list[Signe
 
 async def _put_one(population: Population, value: SignedValue) -> None:
     while True:
-        owner = population.pick_honest()
+        owner = await population.pick_honest()
         await owner.node.put(value)
         if owner.attachment.is_up:  # else it died before it was done
             break
@@ -195,7 +195,8 @@ async def _look_up(
 async def _find(population: Population, target: bytes, how: LookupPlan, outcomes: _Outcomes) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        began, origin = loop.time(), population.pick_honest()
+        origin = await population.pick_honest()
+        began = loop.time()
         found = await origin.node.lookup(target, plan=how)
         if origin.attachment.is_up:  # else it died meanwhile, and nobody waits for what it finds
             break
@@ -209,7 +210,7 @@ async def _find(population: Population, target: bytes, how: LookupPlan, outcomes
 
 async def _get(population: Population, value: SignedValue, how: LookupPlan, outcomes: _Outcomes) -> None:
     while True:
-        origin = population.pick_honest()
+        origin = await population.pick_honest()
         found = await origin.node.get(value.kind, value.name, owner=value.owner, plan=how)
         if origin.attachment.is_up:
             break
