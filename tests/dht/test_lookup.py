@@ -145,6 +145,26 @@ def test_values_that_fill_more_than_one_answer_are_asked_for_in_pieces() -> None
     assert found.messages == 3
 
 
+@pytest.mark.parametrize(("page_s", "most_s"), [(4.9, 4.9), (1.9, 12.0), (0.1, 6.4)])
+def test_a_holder_that_is_slow_keeps_the_lookup_for_seconds_only(page_s: float, most_s: float) -> None:
+    values = sorted((sign_of(number) for number in range(64)), key=lambda v: v.owner)
+
+    async def ask(who: Contact, question: Question) -> Answer:
+        assert isinstance(question, FindValue)
+        await asyncio.sleep(page_s)
+        left = [value for value in values if value.owner > question.after]
+        return Values((left[0],), len(left) > 1, ())
+
+    async def timed() -> tuple[Found, float]:
+        found = await lookup.find_value(TARGET, OWN, [at(0)], ask)
+        return found, asyncio.get_running_loop().time()
+
+    found, took = in_virtual_time(timed)
+    assert took <= most_s + 0.001
+    assert found.values == tuple(values[: found.messages]), "what it gave counts"
+    assert (len(found.values) == 64) is (page_s == 0.1)
+
+
 def test_a_path_that_lies_cannot_hide_what_another_finds() -> None:
     value, older = sign_of(1, sequence=2), sign_of(1, sequence=1)
 

@@ -43,6 +43,8 @@ MAX_TIME_S = 60.0
 """After which nobody more is asked."""
 _MAX_PAGES = MAX_OWNERS
 # Whose values are asked for in pieces: of one node, at most one piece an owner.
+_MAX_PAGES_S = 10.0
+# And for so long, if none takes STALL_S: else one holder could keep a lookup for minutes.
 
 Asking = Callable[[Contact, Question], Awaitable[Answer]]
 """Asks a node; the answer is one to the question, or BitrelayError is raised. It ends within a time of its own."""
@@ -278,14 +280,19 @@ class _Lookup:
 
     async def _values_of(self, contact: Contact) -> tuple[Answer, list[SignedValue]]:
         # All values that a node has: it gives as many at a time as a datagram holds.
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        end = min(self.deadline, asked_at + _MAX_PAGES_S)
         first = answer = await self.ask(contact, FindValue(self.target))
         values: list[SignedValue] = []
         for _ in range(_MAX_PAGES):
             if not isinstance(answer, Values):
                 break
             values += answer.values
-            if not answer.more or not answer.values:
+            now = loop.time()
+            if not answer.more or not answer.values or now >= min(end, asked_at + STALL_S):
                 break
+            asked_at = now
             self.messages += 1
             try:
                 answer = await self.ask(contact, FindValue(self.target, answer.values[-1].owner))
