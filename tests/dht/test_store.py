@@ -126,6 +126,27 @@ def test_when_room_is_short_the_farthest_keys_go_first() -> None:
     assert store.dropped["too_far"] == 5
 
 
+def test_nothing_goes_for_a_value_that_is_refused_all_the_same() -> None:
+    names = sorted((f"{number:02}" for number in range(30)), key=lambda name: distance(OWN, key(name)))
+    near, far = value(1, names[0], data=bytes(440)), value(1, names[29], data=bytes(20))
+    store = ValueStore(OWN, max_bytes=900)
+    assert [store.put(near, NOW), store.put(far, NOW)] == [None, None]
+    assert store.put(value(1, names[15], data=bytes(500)), NOW) is Refusal.TOO_FAR
+    assert list(store) == [near, far]
+    assert store.dropped == {"too_far": 1}
+
+
+def test_nobody_is_replaced_for_an_owner_whose_value_is_too_large() -> None:
+    store = ValueStore(OWN, max_bytes=MAX_OWNERS * size_of(value()))
+    for owner in range(MAX_OWNERS):
+        assert store.put(value(owner), NOW, node_id(7)) is None
+    before = list(store)
+    assert store.put(value(1000, data=bytes(500)), NOW, keys(1000).peer_id) is Refusal.TOO_FAR
+    assert list(store) == before
+    assert store.put(value(1000), NOW, keys(1000).peer_id) is None, "one of the same size takes a place"
+    assert len(store) == MAX_OWNERS
+
+
 def test_bytes_are_bounded_as_well() -> None:
     one = size_of(value(1, "00", data=bytes(500)))
     store = ValueStore(OWN, max_bytes=5 * one)

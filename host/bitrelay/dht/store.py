@@ -149,21 +149,37 @@ class ValueStore:
         counts_anew = not by_owner and (known is None or known.brought_by != brought_by)
         if brought_by is not None and counts_anew and self._of_node[brought_by] >= MAX_PER_NODE:
             return self._full("node_full")
+        leaving = known or (self._keys[key][replaced] if replaced is not None else None)
+        farthest = self._farthest(
+            distance(self.own_id, key),
+            len(self) + (leaving is None) - self._max_values,
+            self._bytes + size_of(value) - (size_of(leaving.value) if leaving else 0) - self._max_bytes,
+        )
+        if farthest is None:
+            self.dropped["too_far"] += 1
+            return Refusal.TOO_FAR
         if replaced is not None:
             self._remove(key, replaced)
             self.dropped["key_full"] += 1
-        freed = size_of(known.value) if known is not None else 0
-        more = known is None
-        while (
-            len(self) + more > self._max_values or self._bytes - freed + size_of(value) > self._max_bytes
-        ) and self._by_distance:
-            far, farthest = self._by_distance[-1]
-            if far <= distance(self.own_id, key):
-                self.dropped["too_far"] += 1
-                return Refusal.TOO_FAR
-            self._remove(farthest, next(iter(self._keys[farthest])))
-            self.dropped["too_far"] += 1
+        for place in farthest:
+            self._remove(*place)
+        self.dropped["too_far"] += len(farthest)
         return None
+
+    def _farthest(self, beyond: int, count: int, size: int) -> list[tuple[bytes, bytes]] | None:
+        # The keys and owners of the farthest values that make room for so many, and so many bytes; None if those
+        # beyond this distance do not, and then nothing may go.
+        found: list[tuple[bytes, bytes]] = []
+        for far, key in reversed(self._by_distance):
+            for owner, held in self._keys[key].items():
+                if count <= 0 and size <= 0:
+                    return found
+                if far <= beyond:
+                    return None
+                found.append((key, owner))
+                count -= 1
+                size -= size_of(held.value)
+        return found if count <= 0 and size <= 0 else None
 
     def _full(self, why: str) -> Refusal:
         self.dropped[why] += 1
