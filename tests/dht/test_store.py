@@ -81,6 +81,31 @@ def test_values_expire() -> None:
     assert store.dropped["expired"] == 1
 
 
+def test_an_older_value_does_not_come_back_when_the_later_one_has_expired() -> None:
+    store = ValueStore(OWN)
+    older, later = (value(1, sequence=number, lifetime_s=86_400 // number) for number in (1, 2))
+    newest = value(1, sequence=3, lifetime_s=86_000)
+    assert [store.put(older, NOW), store.put(later, NOW)] == [None, None]
+    assert store.put(older, NOW + 43_200) is Refusal.OLD_VALUE, "before it is cleared away"
+    store.expire(NOW + 43_200)
+    store.expire(NOW + 43_201)
+    assert store.put(older, NOW + 43_202) is Refusal.OLD_VALUE
+    assert store.put(value(2, lifetime_s=86_000), NOW + 43_202) is None, "another owner's"
+    assert store.put(newest, NOW + 43_203) is None
+    assert found(store, now=NOW + 43_203).count(newest) == 1
+
+
+def test_of_what_has_expired_so_much_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitrelay.dht.store.MAX_GONE", 3)
+    store = ValueStore(OWN)
+    for owner in range(5):
+        store.put(value(owner, sequence=2, lifetime_s=10 + owner), NOW)
+        store.expire(NOW + 10 + owner)
+    older = [value(owner, sequence=1, lifetime_s=600) for owner in range(5)]
+    outcomes = [store.put(one, NOW + 20) for one in older]
+    assert outcomes == [None] * 2 + [Refusal.OLD_VALUE] * 3, "the last three"
+
+
 def test_one_owner_has_room_for_so_many_and_pushes_nobody_out() -> None:
     store = ValueStore(OWN)
     store.put(value(2, "others"), NOW)
