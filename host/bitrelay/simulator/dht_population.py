@@ -8,6 +8,7 @@ from random import Random
 
 from ..dht.messages import Answer, Contact, SignedValue, Stored
 from ..dht.node import DhtNode
+from ..transports.address import Udp
 from .dht_network import Attachment, MemoryNetwork, address_of
 from .id_index import IdIndex
 
@@ -19,6 +20,7 @@ BOOTSTRAP = 8
 _FIRST = 20
 _GROWTH_PER_S = 1 / 200
 _AGAIN_S = 1.0
+_NOBODYS = Udp("198.51.101.1", 8766)
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +47,26 @@ class Colluder(DhtNode):
         return Stored()
 
 
-class Population:
-    """Nodes that are up; `joined` are those that have finished joining. Runs in the network's loop."""
+class Liar(Colluder):
+    """Tells of the honest nodes it knows, too, and each time that they are where nobody is."""
 
-    def __init__(self, network: MemoryNetwork, random: Random, *, adversaries: float, paths: int) -> None:
+    def nearest_for(self, target: bytes, asker: Contact | None) -> tuple[Contact, ...]:
+        told = {contact.node_id: contact for contact in super().nearest_for(target, asker)}
+        for contact in DhtNode.nearest_for(self, target, asker):
+            told.setdefault(contact.node_id, Contact(contact.node_id, (_NOBODYS,)))
+        wanted = int.from_bytes(target, "big")
+        return tuple(told[node_id] for node_id in sorted(told, key=lambda i: int.from_bytes(i, "big") ^ wanted)[:20])
+
+
+class Population:
+    """Nodes that are up; `joined` are those that have finished joining. Runs in the network's loop.
+
+    lying: whether colluders lie about where honest nodes are.
+    """
+
+    def __init__(
+        self, network: MemoryNetwork, random: Random, *, adversaries: float, paths: int, lying: bool = False
+    ) -> None:
         self.network = network
         self.joined: list[Member] = []
         self.honest = IdIndex()
@@ -57,6 +75,7 @@ class Population:
         self._random = random
         self._adversaries = adversaries
         self._paths = paths
+        self._colluder = Liar if lying else Colluder
         self._ring = IdIndex()
         self._ring_contacts: dict[bytes, Contact] = {}
         self._made = 0
@@ -152,7 +171,7 @@ class Population:
         contact = Contact(self._random.randbytes(32), (address_of(self._made),))
         self._made += 1
         attachment = self.network.attach(contact)
-        kind = Colluder if colludes else DhtNode
+        kind = self._colluder if colludes else DhtNode
         node = kind(attachment, paths=self._paths, clock=self.now, random=Random(self._random.getrandbits(64)))
         if isinstance(node, Colluder):
             node.ring, node.contacts = self._ring, self._ring_contacts
