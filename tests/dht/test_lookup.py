@@ -294,6 +294,21 @@ def test_a_false_address_on_one_path_does_not_hide_a_node_from_another(silent: b
     assert len(asked.contacts) == len(set(asked.contacts)), "no place is asked twice"
 
 
+def test_no_number_of_false_addresses_displaces_that_of_a_node_we_know() -> None:
+    true = at(8)
+    liars = {at(1, n): replace(true, addresses=(Udp(f"198.51.101.{n + 1}", 1),)) for n in range(8)}
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in liars.values():
+            return None
+        return Nodes((liars[who],) if who in liars else ())
+
+    ours = [*(at(9, number) for number in range(7)), true]
+    found, asked = find(rule, [who for pair in zip(ours, liars, strict=True) for who in pair], Plan(paths=2))
+    assert asked.contacts.index(true) > asked.contacts.index(liars[at(1, 0)]), "it was taken by the liars' path"
+    assert true in found.closest
+
+
 def test_a_node_is_found_although_several_liars_each_have_it_elsewhere() -> None:
     true = at(9)
     places = [replace(true, addresses=(Udp(f"198.51.101.{number}", 1),)) for number in range(1, 4)]

@@ -185,13 +185,13 @@ class _Lookup:
     def _joined(self, paths: Iterable[Path]) -> Path:
         whole = self._path(-1, self.plan.width, MAX_QUESTIONS)
         whole.taken = {}
-        for path in paths:
-            for candidate in path.candidates:
-                known = whole.by_id.get(candidate.contact.node_id)
-                if known is None:
-                    whole.add(candidate)
-                else:
-                    known.join(candidate)
+        # Those first that we know ourselves, so that no number of false addresses displaces theirs.
+        for candidate in sorted((one for path in paths for one in path.candidates), key=lambda one: one.depth):
+            known = whole.by_id.get(candidate.contact.node_id)
+            if known is None:
+                whole.add(candidate)
+            else:
+                known.join(candidate)
         return whole
 
     def _is_sparse(self, path: Path) -> bool:
