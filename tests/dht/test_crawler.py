@@ -111,7 +111,7 @@ def test_peers_are_chosen_by_reputation() -> None:
             for _ in range(5):
                 await node.ping(other.network.contact)
         liar = network.nodes[5]
-        node.table.failed(liar.node_id, misbehaved=True)
+        node.table.failed(liar.network.contact, misbehaved=True)
         crawler = Crawler(node)
         crawler.seed()
         best = crawler.select(3)

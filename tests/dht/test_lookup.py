@@ -145,6 +145,26 @@ def test_values_that_fill_more_than_one_answer_are_asked_for_in_pieces() -> None
     assert found.messages == 3
 
 
+@pytest.mark.parametrize(("page_s", "most_s"), [(4.9, 4.9), (1.9, 12.0), (0.1, 6.4)])
+def test_a_holder_that_is_slow_keeps_the_lookup_for_seconds_only(page_s: float, most_s: float) -> None:
+    values = sorted((sign_of(number) for number in range(64)), key=lambda v: v.owner)
+
+    async def ask(who: Contact, question: Question) -> Answer:
+        assert isinstance(question, FindValue)
+        await asyncio.sleep(page_s)
+        left = [value for value in values if value.owner > question.after]
+        return Values((left[0],), len(left) > 1, ())
+
+    async def timed() -> tuple[Found, float]:
+        found = await lookup.find_value(TARGET, OWN, [at(0)], ask)
+        return found, asyncio.get_running_loop().time()
+
+    found, took = in_virtual_time(timed)
+    assert took <= most_s + 0.001
+    assert found.values == tuple(values[: found.messages]), "what it gave counts"
+    assert (len(found.values) == 64) is (page_s == 0.1)
+
+
 def test_a_path_that_lies_cannot_hide_what_another_finds() -> None:
     value, older = sign_of(1, sequence=2), sign_of(1, sequence=1)
 
@@ -252,6 +272,55 @@ def test_a_false_address_does_not_hide_a_node() -> None:
     found, asked = find(rule, [at(0, 0), at(0, 1)])
     assert found.closest[0] == true
     assert false in asked.contacts
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "another is there"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_false_address_on_one_path_does_not_hide_a_node_from_another(silent: bool, order: int) -> None:
+    true = [at(9, number) for number in range(8)]
+    false = [replace(who, addresses=(Udp("198.51.101.9", 1),)) for who in true]
+    liar, honest = at(1, 0), at(0, 0)
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in false:
+            return None if silent else Refused(Refusal.TOO_MANY)
+        if who == liar:
+            return Nodes(tuple(false))
+        return Nodes(tuple(true) if who == honest else ())
+
+    found, asked = find(rule, [liar, honest, *(at(0, number) for number in range(1, 9))][::order], Plan(paths=2))
+    assert set(false) & set(asked.contacts)
+    assert set(true) <= set(found.closest)
+    assert len(asked.contacts) == len(set(asked.contacts)), "no place is asked twice"
+
+
+def test_no_number_of_false_addresses_displaces_that_of_a_node_we_know() -> None:
+    true = at(8)
+    liars = {at(1, n): replace(true, addresses=(Udp(f"198.51.101.{n + 1}", 1),)) for n in range(8)}
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in liars.values():
+            return None
+        return Nodes((liars[who],) if who in liars else ())
+
+    ours = [*(at(9, number) for number in range(7)), true]
+    found, asked = find(rule, [who for pair in zip(ours, liars, strict=True) for who in pair], Plan(paths=2))
+    assert asked.contacts.index(true) > asked.contacts.index(liars[at(1, 0)]), "it was taken by the liars' path"
+    assert true in found.closest
+
+
+def test_a_node_is_found_although_several_liars_each_have_it_elsewhere() -> None:
+    true = at(9)
+    places = [replace(true, addresses=(Udp(f"198.51.101.{number}", 1),)) for number in range(1, 4)]
+    tellers = {at(1, number): place for number, place in enumerate((*places, true))}
+
+    def rule(who: Contact, question: Question) -> Answer | None:
+        if who in places:
+            return None
+        return Nodes((tellers[who],) if who in tellers else ())
+
+    found, _ = find(rule, list(tellers))
+    assert found.closest[0] == true
 
 
 def test_nobody_known_is_nobody_found() -> None:

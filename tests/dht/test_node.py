@@ -26,11 +26,12 @@ from bitrelay.dht.messages import (
 from bitrelay.dht.node import MAX_OWN_VALUES, VALUES_ROOM, DhtNode
 from bitrelay.dht.node_id import ID_BITS, bucket_index
 from bitrelay.dht.question_limit import PER_NODE
-from bitrelay.dht.routing_table import PROVED_S
+from bitrelay.dht.routing_table import NETWORK_PER_TABLE, PROVED_S
 from bitrelay.dht.upkeep import REFRESH_S, REPUBLISH_S
 from bitrelay.dht.values import Kind, key_of, sign, size_of
 from bitrelay.errors import BadData, DeviceTimeout
 from bitrelay.simulator.dht_network import Conditions
+from bitrelay.transports.address import Udp
 
 from .small_network import EPOCH, SmallNetwork, contact, in_virtual_time, keys, near, node_id
 
@@ -246,6 +247,48 @@ def test_an_answer_that_is_none_costs_reputation() -> None:
         assert (found.closest, found.failures) == ((), 1)
         assert record.reputation == pytest.approx(before / 2)
         assert node.statistics.bad_answers == 1
+
+    run(test)
+
+
+def test_a_liar_about_addresses_neither_pushes_out_nor_hides_anybody() -> None:
+    async def test(network: SmallNetwork) -> None:
+        await network.grow(30)
+        node = network.nodes[0]
+        ids = network.nearest(node.node_id, 30, without=node.node_id)
+        liar = network.make(Contact(near(ids[3], 200, 1), contact(900).addresses))
+
+        def lie(asker: Contact | None, question: Any) -> Answer:
+            answer = liar.reply(asker, question)
+            if not isinstance(answer, Nodes):
+                return answer
+            return Nodes(tuple(Contact(who.node_id, (Udp("198.51.101.9", 1),)) for who in answer.contacts))
+
+        await liar.join([node.network.contact])
+        network.attachments[liar.node_id].up(lie)
+        known = {record.node_id for record in node.table}
+        for _ in range(8):
+            found = await node.lookup(node.node_id)
+            assert [who.node_id for who in found.closest] == network.nearest(node.node_id, K, without=node.node_id)
+            assert found.failures, "the false addresses were asked"
+        assert {record.node_id for record in node.table if not record.failures} >= known
+
+    run(test)
+
+
+def test_only_the_address_that_answered_is_remembered_of_what_others_told() -> None:
+    async def test(network: SmallNetwork) -> None:
+        node, other = network.make(contact(0)), network.make(contact(1))
+        false = (Udp("198.51.101.9", 1), Udp("198.51.102.9", 1))
+        for _ in range(2):
+            await node.ask(Contact(other.node_id, (*false, *contact(1).addresses)), Ping())
+            assert node.table.closest(node.node_id) == [contact(1)]
+        for number in range(2, 2 + 2 * NETWORK_PER_TABLE):
+            network.make(contact(number))
+            await node.ask(Contact(node_id(number), (*false, *contact(number).addresses)), FindNode(node_id(9)))
+        assert node.statistics.crowded == 0, "nobody counts in a network that he was only said to be in"
+        assert isinstance(told := node.reply(None, FindNode(node_id(9))), Nodes)
+        assert not {address for who in told.contacts for address in who.addresses} & set(false)
 
     run(test)
 

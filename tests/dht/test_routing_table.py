@@ -43,7 +43,7 @@ def test_a_new_node_has_a_neutral_reputation_which_answers_raise_and_silence_low
     assert record.reputation > 0.5
     assert (record.rtt, record.last_seen) == (0.2, 6.0)
     higher = record.reputation
-    table.failed(record.node_id)
+    table.failed(record.contact)
     assert record.reputation < higher
 
 
@@ -78,8 +78,8 @@ def test_only_a_dead_node_gives_its_place_away() -> None:
     table = full_bucket()
     table.heard(at(FAR, 50), 200.0)
     for _ in range(DEAD_AFTER - 1):
-        assert not table.failed(at(FAR, 0).node_id)
-    assert table.failed(at(FAR, 0).node_id)
+        assert not table.failed(at(FAR, 0))
+    assert table.failed(at(FAR, 0))
     assert table.get(at(FAR, 0).node_id) is None
     assert table.get(at(FAR, 50).node_id) is not None
     assert len(table) == K
@@ -99,8 +99,8 @@ def test_a_flood_of_newcomers_takes_no_living_nodes_place() -> None:
 def test_among_failing_nodes_the_worst_by_reputation_is_doubted_first() -> None:
     table = full_bucket()
     for number in (3, 4):
-        table.failed(at(FAR, number).node_id)
-    table.failed(at(FAR, 7).node_id, misbehaved=True)
+        table.failed(at(FAR, number))
+    table.failed(at(FAR, 7), misbehaved=True)
     assert table.heard(at(FAR, 50), 30.0).doubtful == at(FAR, 7)
 
 
@@ -113,7 +113,7 @@ def test_a_node_heard_a_moment_ago_is_not_pinged_again() -> None:
 def test_without_anybody_to_take_its_place_a_silent_node_stays_for_longer() -> None:
     table = RoutingTable(OWN)
     table.heard(at(FAR, 1), 0.0)
-    outcomes = [table.failed(at(FAR, 1).node_id) for _ in range(GONE_AFTER)]
+    outcomes = [table.failed(at(FAR, 1)) for _ in range(GONE_AFTER)]
     assert outcomes == [False] * (GONE_AFTER - 1) + [True]
     assert len(table) == 0
 
@@ -121,9 +121,9 @@ def test_without_anybody_to_take_its_place_a_silent_node_stays_for_longer() -> N
 def test_a_question_of_a_node_that_does_not_answer_does_not_clear_it() -> None:
     table = full_bucket()
     table.heard(at(FAR, 50), 100.0)
-    table.failed(at(FAR, 0).node_id)
+    table.failed(at(FAR, 0))
     table.heard(at(FAR, 0), 101.0)
-    assert table.failed(at(FAR, 0).node_id)
+    assert table.failed(at(FAR, 0))
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,24 @@ def test_the_closest_are_those_of_all_buckets_in_order_of_distance(seed: int, si
 
 def test_failing_nodes_are_not_told_of_and_neither_is_the_one_who_asks() -> None:
     table = full_bucket()
-    table.failed(at(FAR, 3).node_id)
+    table.failed(at(FAR, 3))
     told = table.closest(OWN, without=at(FAR, 4).node_id, sound=True)
     assert {at(FAR, number) for number in range(K)} - set(told) == {at(FAR, 3), at(FAR, 4)}
+
+
+def test_silence_counts_only_where_the_node_is_known_to_be() -> None:
+    table = full_bucket()
+    table.heard(at(FAR, 50), 100.0)
+    for number in (0, 50):
+        false = Contact(at(FAR, number).node_id, (Udp("198.51.101.9", 1), *at(FAR, number).addresses))
+        for _ in range(GONE_AFTER):
+            assert not table.failed(false, misbehaved=True)
+    record, bucket = table.get(at(FAR, 0).node_id), table.bucket(FAR)
+    assert record is not None and bucket is not None and bucket.waiting is not None
+    assert (record.failures, record.reputation > 0.5) == (0, True)
+    assert at(FAR, 50).node_id in bucket.waiting
+    table.failed(at(FAR, 50))
+    assert not bucket.waiting
 
 
 @pytest.mark.requirement("DHT-11")

@@ -81,6 +81,31 @@ def test_values_expire() -> None:
     assert store.dropped["expired"] == 1
 
 
+def test_an_older_value_does_not_come_back_when_the_later_one_has_expired() -> None:
+    store = ValueStore(OWN)
+    older, later = (value(1, sequence=number, lifetime_s=86_400 // number) for number in (1, 2))
+    newest = value(1, sequence=3, lifetime_s=86_000)
+    assert [store.put(older, NOW), store.put(later, NOW)] == [None, None]
+    assert store.put(older, NOW + 43_200) is Refusal.OLD_VALUE, "before it is cleared away"
+    store.expire(NOW + 43_200)
+    store.expire(NOW + 43_201)
+    assert store.put(older, NOW + 43_202) is Refusal.OLD_VALUE
+    assert store.put(value(2, lifetime_s=86_000), NOW + 43_202) is None, "another owner's"
+    assert store.put(newest, NOW + 43_203) is None
+    assert found(store, now=NOW + 43_203).count(newest) == 1
+
+
+def test_of_what_has_expired_so_much_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitrelay.dht.store.MAX_GONE", 3)
+    store = ValueStore(OWN)
+    for owner in range(5):
+        store.put(value(owner, sequence=2, lifetime_s=10 + owner), NOW)
+        store.expire(NOW + 10 + owner)
+    older = [value(owner, sequence=1, lifetime_s=600) for owner in range(5)]
+    outcomes = [store.put(one, NOW + 20) for one in older]
+    assert outcomes == [None] * 2 + [Refusal.OLD_VALUE] * 3, "the last three"
+
+
 def test_one_owner_has_room_for_so_many_and_pushes_nobody_out() -> None:
     store = ValueStore(OWN)
     store.put(value(2, "others"), NOW)
@@ -124,6 +149,27 @@ def test_when_room_is_short_the_farthest_keys_go_first() -> None:
         assert store.put(value(1, name), NOW) is None
     assert {v.name for v in store} == {*names[:4], *names[10:16]}
     assert store.dropped["too_far"] == 5
+
+
+def test_nothing_goes_for_a_value_that_is_refused_all_the_same() -> None:
+    names = sorted((f"{number:02}" for number in range(30)), key=lambda name: distance(OWN, key(name)))
+    near, far = value(1, names[0], data=bytes(440)), value(1, names[29], data=bytes(20))
+    store = ValueStore(OWN, max_bytes=900)
+    assert [store.put(near, NOW), store.put(far, NOW)] == [None, None]
+    assert store.put(value(1, names[15], data=bytes(500)), NOW) is Refusal.TOO_FAR
+    assert list(store) == [near, far]
+    assert store.dropped == {"too_far": 1}
+
+
+def test_nobody_is_replaced_for_an_owner_whose_value_is_too_large() -> None:
+    store = ValueStore(OWN, max_bytes=MAX_OWNERS * size_of(value()))
+    for owner in range(MAX_OWNERS):
+        assert store.put(value(owner), NOW, node_id(7)) is None
+    before = list(store)
+    assert store.put(value(1000, data=bytes(500)), NOW, keys(1000).peer_id) is Refusal.TOO_FAR
+    assert list(store) == before
+    assert store.put(value(1000), NOW, keys(1000).peer_id) is None, "one of the same size takes a place"
+    assert len(store) == MAX_OWNERS
 
 
 def test_bytes_are_bounded_as_well() -> None:

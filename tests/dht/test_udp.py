@@ -158,6 +158,14 @@ async def test_the_next_address_is_tried_when_the_first_is_silent() -> None:
         assert await ada.network.ask(both, FindNode(TARGET)) == Nodes(())
 
 
+async def test_of_a_nodes_addresses_those_alone_are_proved_where_it_answered() -> None:
+    async with peer(1) as ada, peer(2) as bob, peer(3) as eve:
+        told = Contact(bob.keys.peer_id, (eve.network.bound[0], bob.network.bound[0]))
+        assert ada.network.proved(told).addresses == ()
+        await ada.network.ask(told, Ping())
+        assert ada.network.proved(told) == bob.contact
+
+
 @pytest.mark.parametrize("fault", ["raises", "waits"])
 async def test_a_fault_of_our_own_ends_no_node(
     fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

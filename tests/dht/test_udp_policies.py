@@ -103,6 +103,7 @@ def test_an_address_is_proved_for_40_minutes_after_an_answer() -> None:
     now = 2399.0
     assert paths.proved(bytes(32), HERE)
     assert not paths.proved(bytes(32), THERE)
+    assert paths.proved_of(bytes(32), (THERE, HERE)) == (HERE,)
     now = 2400.0
     assert not paths.proved(bytes(32), HERE)
     for number in range(5):

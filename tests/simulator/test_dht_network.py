@@ -10,7 +10,7 @@ import pytest
 from bitrelay.dht.messages import Answer, Contact, Ping, Pong, Question
 from bitrelay.dht.places import Reach, network_of, reach
 from bitrelay.errors import DeviceTimeout
-from bitrelay.simulator.dht_network import Attachment, Conditions, MemoryNetwork, address_of
+from bitrelay.simulator.dht_network import NEXT_S, Attachment, Conditions, MemoryNetwork, address_of
 from bitrelay.simulator.virtual_time import VirtualTimeLoop
 
 Test = Callable[[MemoryNetwork, Attachment, Attachment], Coroutine[Any, Any, None]]
@@ -59,6 +59,16 @@ def test_a_node_that_is_gone_answers_nothing_and_the_question_ends_in_time() -> 
         assert network.loop.time() == pytest.approx(3.0)
 
     run(test)
+
+
+def test_a_node_answers_where_it_is_and_nowhere_else() -> None:
+    async def test(network: MemoryNetwork, one: Attachment, two: Attachment) -> None:
+        with pytest.raises(DeviceTimeout):
+            await one.ask(Contact(two.contact.node_id, (address_of(3),)), Ping(), 3.0)
+        await one.ask(Contact(two.contact.node_id, (address_of(3), *two.contact.addresses)), Ping())
+        assert network.loop.time() == pytest.approx(3.0 + NEXT_S + 0.2)
+
+    run(test, median_latency_s=0.1, sigma=0.0)
 
 
 def test_a_node_that_dies_while_it_is_asked_answers_nothing() -> None:

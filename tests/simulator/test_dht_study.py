@@ -34,6 +34,14 @@ def test_a_fifth_of_colluders_on_eight_paths_hide_nothing() -> None:
     assert found.value_success == 1.0
 
 
+def test_a_fifth_of_liars_about_addresses_hide_nothing_and_push_nobody_out() -> None:
+    true, false = (figures(adversaries=0.2, paths=(8,), lying=lying) for lying in (False, True))
+    assert false.failures_mean > true.failures_mean, "they were believed as far as to ask there"
+    assert false.success >= false.floor > 0.99
+    assert false.value_success == 1.0
+    assert false.known_mean > 0.9 * true.known_mean
+
+
 def test_nodes_that_come_and_go_are_made_up_for() -> None:
     found = figures(churn=6.0, settle_s=300.0)
     assert found.died > 20

@@ -48,6 +48,10 @@ class HastyNetwork:
         """As `network.Network` has it."""
         return await self.network.ask(contact, question, min(timeout, self.timeout))
 
+    def proved(self, contact: Contact) -> Contact:
+        """As `network.Network` has it."""
+        return self.network.proved(contact)
+
 
 @dataclass(frozen=True, slots=True)
 class LocalNode:

@@ -105,6 +105,7 @@ class Crawler:
         # Whether it was new.
         record = self.node.table.get(contact.node_id)
         reputation = record.reputation if record else FIRST_REPUTATION
+        contact = record.contact if record else contact  # at addresses that are proved
         known = self.peers.get(contact.node_id)
         if known is not None:
             self.peers[contact.node_id] = replace(

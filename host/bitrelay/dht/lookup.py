@@ -43,6 +43,8 @@ MAX_TIME_S = 60.0
 """After which nobody more is asked."""
 _MAX_PAGES = MAX_OWNERS
 # Whose values are asked for in pieces: of one node, at most one piece an owner.
+_MAX_PAGES_S = 10.0
+# And for so long, if none takes STALL_S: else one holder could keep a lookup for minutes.
 
 Asking = Callable[[Contact, Question], Awaitable[Answer]]
 """Asks a node; the answer is one to the question, or BitrelayError is raised. It ends within a time of its own."""
@@ -183,13 +185,13 @@ class _Lookup:
     def _joined(self, paths: Iterable[Path]) -> Path:
         whole = self._path(-1, self.plan.width, MAX_QUESTIONS)
         whole.taken = {}
-        for path in paths:
-            for candidate in path.candidates:
-                known = whole.by_id.get(candidate.contact.node_id)
-                if known is None:
-                    whole.add(candidate)
-                elif known.state is State.HEARD_OF and candidate.state is not State.HEARD_OF:
-                    known.state, known.contact, known.depth = candidate.state, candidate.contact, candidate.depth
+        # Those first that we know ourselves, so that no number of false addresses displaces theirs.
+        for candidate in sorted((one for path in paths for one in path.candidates), key=lambda one: one.depth):
+            known = whole.by_id.get(candidate.contact.node_id)
+            if known is None:
+                whole.add(candidate)
+            else:
+                known.join(candidate)
         return whole
 
     def _is_sparse(self, path: Path) -> bool:
@@ -211,9 +213,9 @@ class _Lookup:
         loop = asyncio.get_running_loop()
         stalled = False
 
-        def stall(candidate: Candidate) -> None:
+        def stall(candidate: Candidate, contact: Contact) -> None:
             nonlocal stalled
-            path.stall(candidate)
+            path.stall(candidate, contact)
             self._wake()
             if not path.ended and path.in_flight < MAX_ASKERS:
                 stalled = True
@@ -222,16 +224,17 @@ class _Lookup:
         while not path.ended:
             candidate = path.next() if loop.time() < self.deadline else None
             if candidate is not None:
+                contact = candidate.contact
                 path.ask(candidate)
-                timer = loop.call_later(STALL_S, stall, candidate)
+                timer = loop.call_later(STALL_S, stall, candidate, contact)
                 try:
-                    await self._question(path, candidate)
+                    await self._question(path, candidate, contact)
                 except asyncio.CancelledError:
                     path.ended = True  # no asker that was added a moment ago may go on alone
                     raise
                 finally:
                     timer.cancel()
-                    path.done(candidate)
+                    path.done(candidate, contact)
                     self._wake()
                 if stalled:
                     return  # another one asks in this one's place
@@ -244,8 +247,7 @@ class _Lookup:
             if asker is not asyncio.current_task():
                 asker.cancel()
 
-    async def _question(self, path: Path, candidate: Candidate) -> None:
-        contact = candidate.contact
+    async def _question(self, path: Path, candidate: Candidate, contact: Contact) -> None:
         self.messages += 1
         try:
             if self.enough is None:
@@ -254,20 +256,20 @@ class _Lookup:
             else:
                 answer, values = await self._values_of(contact)
         except asyncio.CancelledError:
-            self.failures += candidate.state is State.STALLED
+            self.failures += candidate.state is State.STALLED or candidate.contact is not contact
             self._step(candidate, contact, path, "it was not waited for")
             raise
         except BitrelayError as error:
             self.failures += 1
-            path.failed(candidate)
+            path.failed(candidate, contact)
             self._step(candidate, contact, path, error.what)
             return
         if not isinstance(answer, Nodes | Values):  # it is Refused
             self.failures += 1
-            path.failed(candidate)
+            path.failed(candidate, contact)
             self._step(candidate, contact, path, "it refused")
             return
-        candidate.state = State.ANSWERED
+        candidate.contact, candidate.state = contact, State.ANSWERED
         path.hear(answer.contacts, candidate.depth + 1, contact)
         self.values += values
         if self.enough is not None and values and self.enough(values):
@@ -278,14 +280,19 @@ class _Lookup:
 
     async def _values_of(self, contact: Contact) -> tuple[Answer, list[SignedValue]]:
         # All values that a node has: it gives as many at a time as a datagram holds.
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        end = min(self.deadline, asked_at + _MAX_PAGES_S)
         first = answer = await self.ask(contact, FindValue(self.target))
         values: list[SignedValue] = []
         for _ in range(_MAX_PAGES):
             if not isinstance(answer, Values):
                 break
             values += answer.values
-            if not answer.more or not answer.values:
+            now = loop.time()
+            if not answer.more or not answer.values or now >= min(end, asked_at + STALL_S):
                 break
+            asked_at = now
             self.messages += 1
             try:
                 answer = await self.ask(contact, FindValue(self.target, answer.values[-1].owner))

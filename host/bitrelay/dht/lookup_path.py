@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from ..transports.address import Udp
 from .messages import Contact
 from .places import can_be_told
 
 MAX_CANDIDATES = 256
 """That a path remembers; the farthest is forgotten first."""
+MAX_ELSEWHERE = 3
+"""Other places of one node that are remembered, in case it does not answer at the first."""
 
 
 class State(Enum):
@@ -28,17 +31,50 @@ _OUT = (State.STALLED, State.FAILED)
 class Candidate:
     """A node that a lookup heard of. depth: how many questions one after the other it takes to have its answer.
 
-    other: the same node at other addresses, as another one tells it; asked there if it does not answer here.
+    elsewhere: the same node at other addresses, as others tell it; asked there if it does not answer here. been: the
+    addresses where it was asked before.
     """
 
     distance: int
     contact: Contact
     depth: int
     state: State = State.HEARD_OF
-    other: Contact | None = None
+    elsewhere: tuple[Contact, ...] = ()
+    been: tuple[tuple[Udp, ...], ...] = ()
 
     def __lt__(self, other: "Candidate") -> bool:
         return self.distance < other.distance
+
+    def told(self, contact: Contact) -> None:
+        """It is said to be there, too: it is tried there, now if it is silent where it was asked."""
+        places = (self.contact.addresses, *self.been, *(other.addresses for other in self.elsewhere))
+        if contact.addresses not in places and len(self.elsewhere) < MAX_ELSEWHERE:
+            self.elsewhere += (contact,)
+        if self.state in _OUT:
+            self.try_elsewhere()
+
+    def try_elsewhere(self) -> None:
+        """Ask it at the next place, if one was told."""
+        if self.elsewhere:
+            self.been += (self.contact.addresses,)
+            self.contact, self.elsewhere, self.state = self.elsewhere[0], self.elsewhere[1:], State.HEARD_OF
+
+    def join(self, other: "Candidate") -> None:
+        """Take in what another path knows of the same node. If it answered on one, it answered."""
+        if self.state is State.ANSWERED:
+            return
+        if other.state is State.ANSWERED:
+            self.contact, self.depth, self.state = other.contact, other.depth, other.state
+            return
+        if other.state in _OUT and self.contact.addresses == other.contact.addresses:
+            self.state = other.state
+        elif other.state in _OUT:
+            # Where it is silent it is not asked again; it may live where it was not asked.
+            self.been += (other.contact.addresses,)
+            self.elsewhere = tuple(place for place in self.elsewhere if place.addresses not in self.been)
+        self.been += other.been
+        for contact in (other.contact, *other.elsewhere):
+            self.told(contact)
 
 
 @dataclass(slots=True)
@@ -68,14 +104,12 @@ class Path:
         """
         for contact in contacts:
             known = self.by_id.get(contact.node_id)
-            if known is not None and (known.contact is contact or known.other or known.contact == contact):
+            if known is not None and (known.contact is contact or known.contact == contact):
                 continue
             if teller is not None and not can_be_told(contact, teller, self.own_id):
                 continue
             if known is not None:
-                known.other = contact
-                if known.state is State.FAILED:
-                    self._try_elsewhere(known)
+                known.told(contact)
                 continue
             candidate = Candidate(int.from_bytes(contact.node_id, "big") ^ self.target, contact, depth)
             self.add(candidate)
@@ -116,15 +150,16 @@ class Path:
         self.in_flight += 1
         self.questions -= 1
 
-    def stall(self, candidate: Candidate) -> None:
-        """It is silent for long: the lookup does not wait for it."""
-        if candidate.state is State.ASKED:
+    def stall(self, candidate: Candidate, contact: Contact) -> None:
+        """It is silent there for long: the lookup does not wait for it, and tries it elsewhere."""
+        if candidate.state is State.ASKED and candidate.contact is contact:
             candidate.state = State.STALLED
+            candidate.try_elsewhere()
 
-    def done(self, candidate: Candidate) -> None:
-        """Its question is no longer under way, however it ended."""
+    def done(self, candidate: Candidate, contact: Contact) -> None:
+        """The question to it there is no longer under way, however it ended."""
         self.in_flight -= 1
-        if candidate.state is State.ASKED:
+        if candidate.state is State.ASKED and candidate.contact is contact:
             candidate.state = State.HEARD_OF
 
     def widen(self, by: int) -> None:
@@ -132,16 +167,13 @@ class Path:
         self.width += by
         self.ended = False
 
-    def failed(self, candidate: Candidate) -> None:
-        """It did not answer: it is tried elsewhere, if another place was told."""
-        candidate.state = State.FAILED
-        self._try_elsewhere(candidate)
+    def failed(self, candidate: Candidate, contact: Contact) -> None:
+        """It did not answer there: it is tried elsewhere, if another place was told."""
+        if candidate.contact is contact and candidate.state is not State.ANSWERED:
+            candidate.state = State.FAILED
+            candidate.try_elsewhere()
 
     def answered(self, count: int) -> list[Candidate]:
         """The nearest that have answered."""
         found = [candidate for candidate in self.candidates if candidate.state is State.ANSWERED]
         return found[:count]
-
-    def _try_elsewhere(self, candidate: Candidate) -> None:
-        if candidate.other is not None and candidate.other.addresses != candidate.contact.addresses:
-            candidate.contact, candidate.state = candidate.other, State.HEARD_OF

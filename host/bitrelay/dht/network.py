@@ -26,6 +26,10 @@ class Network(Protocol):
         """
         ...
 
+    def proved(self, contact: Contact) -> Contact:
+        """The contact with those of its addresses alone at which it has answered lately, the last one first."""
+        ...
+
 
 Answering = Callable[[Contact | None, Question], Awaitable[Answer]]
 """What a network calls for every question that comes, and sends the answer of.

@@ -260,7 +260,10 @@ class DhtNode:
             self._unanswered(contact, started)
             raise
         self._last_heard = loop.time()
-        self._heard(contact, self._last_heard - started, touch=not isinstance(question, Ping))
+        # What others told of it may be false, except where it answered.
+        proved = contact if len(contact.addresses) == 1 else self.network.proved(contact)
+        if proved.addresses:
+            self._heard(proved, self._last_heard - started, touch=not isinstance(question, Ping))
         return answer
 
     async def answer(self, asker: Contact | None, question: Question) -> Answer:
@@ -346,7 +349,7 @@ class DhtNode:
             self._failed(contact)
 
     def _failed(self, contact: Contact, *, misbehaved: bool = False) -> None:
-        if self.table.failed(contact.node_id, misbehaved=misbehaved) and self._tell is not None:
+        if self.table.failed(contact, misbehaved=misbehaved) and self._tell is not None:
             self._tell(events.NodeLost(contact.node_id))
 
     def _check(self, contact: Contact) -> None:

@@ -1,7 +1,7 @@
 """What is remembered of the way to each node: the cookie it gave us, what it wants, and how long its answers take."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,5 +70,14 @@ class Paths:
 
     def proved(self, node_id: bytes, address: Udp) -> bool:
         """Whether the node has answered a question of ours from there within the last 40 minutes."""
-        path = self._paths.get((node_id, address))
-        return path is not None and path.heard_at is not None and self._clock() - path.heard_at < 2 * PERIOD_S
+        return bool(self.proved_of(node_id, (address,)))
+
+    def proved_of(self, node_id: bytes, addresses: Iterable[Udp]) -> tuple[Udp, ...]:
+        """At which of these it has, the last first."""
+        now, found = self._clock(), []
+        for address in addresses:
+            path = self._paths.get((node_id, address))
+            if path is not None and path.heard_at is not None and now - path.heard_at < 2 * PERIOD_S:
+                found.append((path.heard_at, address))
+        found.sort(key=lambda proved: -proved[0])
+        return tuple(address for _, address in found)

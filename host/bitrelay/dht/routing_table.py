@@ -79,6 +79,7 @@ class RoutingTable:
     def heard(self, contact: Contact, now: float, rtt: float | None = None, *, touch: bool = True) -> Insertion:
         """A node has answered (rtt: after how many seconds) or has proved itself with a question (None).
 
+        contact: with addresses only at which it is proved to be: they are counted, and others are told of them.
         touch: whether that keeps its bucket from being refreshed. A ping's answer does not: it brings no new nodes.
         """
         index = bucket_index(self.own_id, contact.node_id)
@@ -100,13 +101,20 @@ class RoutingTable:
             return _ADDED
         return self._wait(bucket, contact, now)
 
-    def failed(self, node_id: bytes, *, misbehaved: bool = False) -> bool:
-        """A node left a question unanswered, or answered nonsense. Whether it lost its place."""
-        bucket = self._buckets.get(bucket_index(self.own_id, node_id))
-        record = bucket.records.get(node_id) if bucket else None
+    def failed(self, contact: Contact, *, misbehaved: bool = False) -> bool:
+        """A node left a question unanswered, or answered nonsense. Whether it lost its place.
+
+        contact: where it was asked. It counts only if we know the node at all of these addresses: else whoever tells of
+        a false one would have us forget it.
+        """
+        bucket = self._buckets.get(bucket_index(self.own_id, contact.node_id))
+        record = bucket.records.get(contact.node_id) if bucket else None
         if bucket is None or record is None:
-            if bucket is not None and bucket.waiting:
-                bucket.waiting.pop(node_id, None)
+            waiting = bucket.waiting.get(contact.node_id) if bucket and bucket.waiting else None
+            if bucket and bucket.waiting and waiting is not None and _is_within(contact, waiting):
+                del bucket.waiting[contact.node_id]
+            return False
+        if not _is_within(contact, record.contact):
             return False
         if misbehaved:
             record.misbehaved()
@@ -233,3 +241,7 @@ class RoutingTable:
         # The networks that its addresses count in: all of them, or a node would hide in whichever has room.
         hosts = {address.host: None for address in contact.addresses if reach(address.host) not in self._limitless}
         return tuple({network_of(host): None for host in hosts})
+
+
+def _is_within(asked: Contact, known: Contact) -> bool:
+    return asked.addresses == known.addresses or set(asked.addresses) <= set(known.addresses)

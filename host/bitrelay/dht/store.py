@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..identity.keys import peer_id_of
 from .messages import Refusal, SignedValue
 from .node_id import distance
-from .values import fault_of, is_later, key_of, size_of
+from .values import MAX_LIFETIME_S, fault_of, is_later, key_of, size_of
 
 MAX_OWNERS = 64
 """Values under one key."""
@@ -25,6 +25,8 @@ MAX_PER_OWNER = 64
 MAX_PER_NODE = 1024
 MAX_VALUES = 8192
 MAX_BYTES = 4 << 20
+MAX_GONE = 8192
+"""Values that have expired of which the sequence is remembered, so that no older one comes back."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class ValueStore:
         self._by_distance: list[tuple[int, bytes]] = []
         self._of_owner: Counter[bytes] = Counter()
         self._of_node: Counter[bytes] = Counter()
+        self._gone: dict[tuple[bytes, bytes], tuple[int, float]] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -81,6 +84,8 @@ class ValueStore:
             if known.value != value and not is_later(value, known.value):
                 return Refusal.OLD_VALUE
             by_owner = by_owner or known.by_owner
+        elif value.sequence < self._gone.get((key, value.owner), (0, 0.0))[0]:
+            return Refusal.OLD_VALUE
         refusal = self._make_room(key, value, brought_by, by_owner, known)
         if refusal is not None:
             return refusal
@@ -114,10 +119,21 @@ class ValueStore:
             for owner, held in owners.items()
             if held.value.expires_at <= now
         ]
+        self._gone = {place: gone for place, gone in self._gone.items() if gone[1] > now}
         for key, owner in over:
+            self._remember_gone(key, self._keys[key][owner].value, now)
             self._remove(key, owner)
         self.dropped["expired"] += len(over)
         return len(over)
+
+    def _remember_gone(self, key: bytes, value: SignedValue, now: float) -> None:
+        # Until what was signed before it has expired, too.
+        until, place = value.created_at + MAX_LIFETIME_S, (key, value.owner)
+        sequence = max(value.sequence, self._gone.pop(place, (0, 0.0))[0])
+        if until > now:
+            self._gone[place] = (sequence, until)
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def due(self, now: float, age: float) -> list[SignedValue]:
         """The values that nobody has brought for that many seconds, nearest first."""
@@ -149,21 +165,37 @@ class ValueStore:
         counts_anew = not by_owner and (known is None or known.brought_by != brought_by)
         if brought_by is not None and counts_anew and self._of_node[brought_by] >= MAX_PER_NODE:
             return self._full("node_full")
+        leaving = known or (self._keys[key][replaced] if replaced is not None else None)
+        farthest = self._farthest(
+            distance(self.own_id, key),
+            len(self) + (leaving is None) - self._max_values,
+            self._bytes + size_of(value) - (size_of(leaving.value) if leaving else 0) - self._max_bytes,
+        )
+        if farthest is None:
+            self.dropped["too_far"] += 1
+            return Refusal.TOO_FAR
         if replaced is not None:
             self._remove(key, replaced)
             self.dropped["key_full"] += 1
-        freed = size_of(known.value) if known is not None else 0
-        more = known is None
-        while (
-            len(self) + more > self._max_values or self._bytes - freed + size_of(value) > self._max_bytes
-        ) and self._by_distance:
-            far, farthest = self._by_distance[-1]
-            if far <= distance(self.own_id, key):
-                self.dropped["too_far"] += 1
-                return Refusal.TOO_FAR
-            self._remove(farthest, next(iter(self._keys[farthest])))
-            self.dropped["too_far"] += 1
+        for place in farthest:
+            self._remove(*place)
+        self.dropped["too_far"] += len(farthest)
         return None
+
+    def _farthest(self, beyond: int, count: int, size: int) -> list[tuple[bytes, bytes]] | None:
+        # The keys and owners of the farthest values that make room for so many, and so many bytes; None if those
+        # beyond this distance do not, and then nothing may go.
+        found: list[tuple[bytes, bytes]] = []
+        for far, key in reversed(self._by_distance):
+            for owner, held in self._keys[key].items():
+                if count <= 0 and size <= 0:
+                    return found
+                if far <= beyond:
+                    return None
+                found.append((key, owner))
+                count -= 1
+                size -= size_of(held.value)
+        return found if count <= 0 and size <= 0 else None
 
     def _full(self, why: str) -> Refusal:
         self.dropped[why] += 1

@@ -86,6 +86,10 @@ class UdpNetwork:
         """
         return await self._questions.ask(contact, question, timeout)
 
+    def proved(self, contact: Contact) -> Contact:
+        """As `network.Network` has it."""
+        return Contact(contact.node_id, self._endpoint.paths.proved_of(contact.node_id, contact.addresses))
+
     async def greet(self, address: Udp, timeout: float = PING_TIMEOUT_S) -> Contact:
         """Find out which node is at an IP address. Raises what `ask` raises."""
         return await self._questions.greet(address, timeout)

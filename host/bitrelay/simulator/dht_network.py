@@ -1,4 +1,7 @@
-"""A network in memory for DHT nodes: questions take time, some are lost, and nodes that are gone answer nothing."""
+"""A network in memory for DHT nodes: questions take time, some are lost, and nodes that are gone answer nothing.
+
+Who is asked where it is not does not answer either. Of several addresses each but the first costs NEXT_S.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from ..transports.address import Udp
 if TYPE_CHECKING:
     from .virtual_time import VirtualTimeLoop
 
+NEXT_S = 0.5
 Replying = Callable[[Contact | None, Question], Answer]
 
 
@@ -40,11 +44,24 @@ class MemoryNetwork:
         self.conditions = conditions or Conditions()
         self.questions = 0
         self.lost = 0
-        self._up: dict[bytes, Replying] = {}
+        self._up: dict[bytes, tuple[tuple[Udp, ...], Replying]] = {}
 
     def attach(self, contact: Contact) -> "Attachment":
         """One node's access. It is down until `Attachment.up` is called."""
         return Attachment(self, contact)
+
+    def reply_of(self, contact: Contact) -> tuple[float, Replying] | None:
+        """What answers there, and after how many seconds it is found among the addresses; None if nobody is there."""
+        up = self._up.get(contact.node_id)
+        if up is None:
+            return None
+        own, reply = up
+        if own == contact.addresses:
+            return 0.0, reply
+        for place, address in enumerate(contact.addresses):
+            if address in own:
+                return NEXT_S * place, reply
+        return None
 
     def latency(self) -> float:
         """Of one datagram, in seconds."""
@@ -72,7 +89,7 @@ class Attachment:
 
     def up(self, reply: Replying) -> None:
         """Others reach the node from now on; reply answers them."""
-        self._network._up[self._contact.node_id] = reply
+        self._network._up[self._contact.node_id] = (self._contact.addresses, reply)
 
     def down(self) -> None:
         """It is gone, without a word."""
@@ -86,6 +103,11 @@ class Attachment:
         self._send(future, contact, question, deadline, network.conditions.tries)
         return await future
 
+    def proved(self, contact: Contact) -> Contact:
+        """As `bitrelay.dht.network.Network` has it: the first of its addresses that is its own."""
+        own, _ = self._network._up.get(contact.node_id, ((), None))
+        return Contact(contact.node_id, tuple(address for address in contact.addresses if address in own)[:1])
+
     def _send(
         self, future: asyncio.Future[Answer], contact: Contact, question: Question, deadline: float, tries: int
     ) -> None:
@@ -93,9 +115,9 @@ class Attachment:
         if future.done():
             return
         network = self._network
-        delay = network.latency()
-        if contact.node_id in network._up and not network.lose():
-            network.loop.deliver_later(delay, self._arrive, future, contact, question, deadline, tries)
+        delay, there = network.latency(), network.reply_of(contact)
+        if there is not None and not network.lose():
+            network.loop.deliver_later(delay + there[0], self._arrive, future, contact, question, deadline, tries)
         else:
             self._missed(future, contact, question, deadline, tries)
 
@@ -103,9 +125,9 @@ class Attachment:
         self, future: asyncio.Future[Answer], contact: Contact, question: Question, deadline: float, tries: int
     ) -> None:
         network = self._network
-        reply = network._up.get(contact.node_id)
-        if reply is not None and self.is_up:
-            answer = reply(self._contact, question)
+        there = network.reply_of(contact)
+        if there is not None and self.is_up:
+            answer = there[1](self._contact, question)
             if not network.lose():
                 network.loop.deliver_later(network.latency(), _settle, future, answer, deadline)
                 return
@@ -122,7 +144,7 @@ class Attachment:
         network = self._network
         network.lost += 1
         again = network.loop.time() + network.conditions.again_s
-        if contact.node_id in network._up and tries > 0 and again < deadline:
+        if network.reply_of(contact) is not None and tries > 0 and again < deadline:
             network.loop.deliver_later(
                 network.conditions.again_s, self._send, future, contact, question, deadline, tries - 1
             )

@@ -8,6 +8,7 @@ from random import Random
 
 from ..dht.messages import Answer, Contact, SignedValue, Stored
 from ..dht.node import DhtNode
+from ..transports.address import Udp
 from .dht_network import Attachment, MemoryNetwork, address_of
 from .id_index import IdIndex
 
@@ -18,6 +19,8 @@ BOOTSTRAP = 8
 """Nodes that a newcomer is told of, whoever they are: colluders among them."""
 _FIRST = 20
 _GROWTH_PER_S = 1 / 200
+_AGAIN_S = 1.0
+_NOBODYS = Udp("198.51.101.1", 8766)
 
 
 @dataclass(slots=True, eq=False)
@@ -44,10 +47,26 @@ class Colluder(DhtNode):
         return Stored()
 
 
-class Population:
-    """Nodes that are up; `joined` are those that have finished joining. Runs in the network's loop."""
+class Liar(Colluder):
+    """Tells of the honest nodes it knows, too, and each time that they are where nobody is."""
 
-    def __init__(self, network: MemoryNetwork, random: Random, *, adversaries: float, paths: int) -> None:
+    def nearest_for(self, target: bytes, asker: Contact | None) -> tuple[Contact, ...]:
+        told = {contact.node_id: contact for contact in super().nearest_for(target, asker)}
+        for contact in DhtNode.nearest_for(self, target, asker):
+            told.setdefault(contact.node_id, Contact(contact.node_id, (_NOBODYS,)))
+        wanted = int.from_bytes(target, "big")
+        return tuple(told[node_id] for node_id in sorted(told, key=lambda i: int.from_bytes(i, "big") ^ wanted)[:20])
+
+
+class Population:
+    """Nodes that are up; `joined` are those that have finished joining. Runs in the network's loop.
+
+    lying: whether colluders lie about where honest nodes are.
+    """
+
+    def __init__(
+        self, network: MemoryNetwork, random: Random, *, adversaries: float, paths: int, lying: bool = False
+    ) -> None:
         self.network = network
         self.joined: list[Member] = []
         self.honest = IdIndex()
@@ -56,6 +75,7 @@ class Population:
         self._random = random
         self._adversaries = adversaries
         self._paths = paths
+        self._colluder = Liar if lying else Colluder
         self._ring = IdIndex()
         self._ring_contacts: dict[bytes, Contact] = {}
         self._made = 0
@@ -85,13 +105,19 @@ class Population:
         rate = sessions_per_hour * log(2) / 3600
         async with asyncio.TaskGroup() as group:
             while True:
-                await asyncio.sleep(self._random.expovariate(rate * len(self.joined)))
+                # If all have gone at once, somebody must come first.
+                there = len(self.joined)
+                await asyncio.sleep(self._random.expovariate(rate * there) if there else _AGAIN_S)
+                if not self.joined:
+                    continue
                 leaving = self._random.choice(self.joined)
                 self._leave(leaving)
                 group.create_task(self._replace(leaving))
 
-    def pick_honest(self) -> Member:
-        """One that has joined and does not collude."""
+    async def pick_honest(self) -> Member:
+        """One that has joined and does not collude; it waits until there is one."""
+        while not len(self.honest):  # noqa: ASYNC110 (virtual seconds cost nothing)
+            await asyncio.sleep(_AGAIN_S)
         while True:
             member = self._random.choice(self.joined)
             if not member.colludes:
@@ -145,7 +171,7 @@ class Population:
         contact = Contact(self._random.randbytes(32), (address_of(self._made),))
         self._made += 1
         attachment = self.network.attach(contact)
-        kind = Colluder if colludes else DhtNode
+        kind = self._colluder if colludes else DhtNode
         node = kind(attachment, paths=self._paths, clock=self.now, random=Random(self._random.getrandbits(64)))
         if isinstance(node, Colluder):
             node.ring, node.contacts = self._ring, self._ring_contacts

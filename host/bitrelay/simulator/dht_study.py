@@ -36,7 +36,7 @@ class Plan:
     adversaries: the part of all nodes that collude; paths: of each lookup, and if there are several numbers, as many
     lookups with each, one after the other; nodes join and put with the highest. churn: sessions per node and hour, so
     that 1.0 is a median session of one hour; settle_s: virtual seconds before the first lookup; span_s: in which they
-    begin.
+    begin. lying: whether those that collude tell false addresses of the others.
     """
 
     nodes: int
@@ -48,6 +48,7 @@ class Plan:
     settle_s: float = 900.0
     span_s: float = 900.0
     conditions: Conditions = field(default_factory=Conditions)
+    lying: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ async def study(plan: Plan, tell: Telling = lambda what, done, total: None) -> t
     random = Random(plan.seed)
     network = MemoryNetwork(loop, Random(random.getrandbits(64)), plan.conditions)
     population = Population(
-        network, Random(random.getrandbits(64)), adversaries=plan.adversaries, paths=max(plan.paths)
+        network, Random(random.getrandbits(64)), adversaries=plan.adversaries, paths=max(plan.paths), lying=plan.lying
     )
     figures: list[Figures] = []
     with _seldom_collecting():
@@ -172,7 +173,7 @@ async def _put(plan: Plan, population: Population, random: Random) -> list[Signe
 
 async def _put_one(population: Population, value: SignedValue) -> None:
     while True:
-        owner = population.pick_honest()
+        owner = await population.pick_honest()
         await owner.node.put(value)
         if owner.attachment.is_up:  # else it died before it was done
             break
@@ -195,7 +196,8 @@ async def _look_up(
 async def _find(population: Population, target: bytes, how: LookupPlan, outcomes: _Outcomes) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        began, origin = loop.time(), population.pick_honest()
+        origin = await population.pick_honest()
+        began = loop.time()
         found = await origin.node.lookup(target, plan=how)
         if origin.attachment.is_up:  # else it died meanwhile, and nobody waits for what it finds
             break
@@ -209,7 +211,7 @@ async def _find(population: Population, target: bytes, how: LookupPlan, outcomes
 
 async def _get(population: Population, value: SignedValue, how: LookupPlan, outcomes: _Outcomes) -> None:
     while True:
-        origin = population.pick_honest()
+        origin = await population.pick_honest()
         found = await origin.node.get(value.kind, value.name, owner=value.owner, plan=how)
         if origin.attachment.is_up:
             break
