@@ -5,13 +5,14 @@ import pytest
 from bitrelay.dht import upkeep
 from bitrelay.dht.answer_cache import MOST_REPEATS, AnswerCache
 from bitrelay.dht.cookies import PERIOD_S, Cookies
-from bitrelay.dht.flood import Buckets, Rate, source_of
+from bitrelay.dht.flood import Buckets, Rate
 from bitrelay.dht.observed import MOST_TELLERS, ObservedAddress, version_of
 from bitrelay.dht.paths import FIRST_RTO_S, LEAST_RTO_S, MOST_RTO_S, Path, Paths
 from bitrelay.dht.proofs import ProvenNodes
 from bitrelay.dht.upkeep import REFRESH_S
 from bitrelay.errors import IdentityRefused
 from bitrelay.transports.address import Udp
+from bitrelay.transports.sockets import source_of_host
 from shared_protocol.pow import IDENTITY_S
 from tests.identity.mined import BITS, NOW, keys_of, local_identity, record_of
 
@@ -47,7 +48,7 @@ def test_forgotten_buckets_do_not_raise_what_all_may_do() -> None:
     ],
 )
 def test_an_ipv6_household_is_one_source(one: str, other: str, same: bool) -> None:
-    assert (source_of(one) == source_of(other)) == same
+    assert (source_of_host(one) == source_of_host(other)) == same
 
 
 @pytest.mark.parametrize(("host", "version"), [("192.0.2.1", 4), ("2001:db8::1", 6), ("relay.example", 0), ("a1", 0)])

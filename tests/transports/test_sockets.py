@@ -11,7 +11,7 @@ from bitrelay.errors import Unreachable
 from bitrelay.transports import quic, sockets, udp
 from bitrelay.transports.address import HostAddress, Tcp
 from bitrelay.transports.pipe import Pipe
-from bitrelay.transports.sockets import first_opened, source_of
+from bitrelay.transports.sockets import first_opened, source_of_host
 from tests.transports.ends import DEADLINE_S, anywhere, ends, peer_id
 from tests.transports.test_channel import MemoryPipe, pipes
 
@@ -90,4 +90,4 @@ async def test_a_host_that_does_not_answer_at_its_first_address(
     ],
 )
 def test_whom_an_address_is_counted_for(host: str, source: str) -> None:
-    assert source_of(Tcp(host, 1).host) == source
+    assert source_of_host(Tcp(host, 1).host) == source

@@ -4,7 +4,6 @@ Known are those whose address and work are proved. They have a bucket each, unde
 share one for each group of addresses, and one for all: a flood from wherever empties theirs alone.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -73,11 +72,3 @@ class Buckets:
             return False
         bucket.take()
         return True
-
-
-def source_of(host: str) -> str:
-    """The group that an IP address is in: itself, or the /64 of an IPv6 one, all of which is one household's."""
-    ip = ipaddress.ip_address(host)
-    if ip.version == 4:
-        return host
-    return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))

@@ -12,10 +12,11 @@ from typing import Final
 
 from ..identity.keys import SIGNATURE_BYTES
 from ..transports.address import Udp
+from ..transports.sockets import source_of_host
 from .answer_cache import AnswerCache, Answered
 from .cookies import Cookies
 from .endpoint import Endpoint
-from .flood import Buckets, FloodLimits, source_of
+from .flood import Buckets, FloodLimits
 from .message_codec import encode_body, fitted
 from .messages import Answer, Contact, Ping, Pong, Question, Refusal, Refused
 from .network import Answering
@@ -75,7 +76,7 @@ class Answers:
         if shows_cookie and self._proofs.knows(sender):
             may = self._known.take(sender, now)
         else:
-            may = self._strangers.take(source_of(source.host), now)
+            may = self._strangers.take(source_of_host(source.host), now)
         if not may:
             self._dropped["TOO_MANY"] += 1
             return
@@ -106,7 +107,7 @@ class Answers:
     def _take_on(self, asked: _Asked, sender: bytes, now: float) -> None:
         opened, source = asked.opened, asked.answered.source
         if asked.is_there and opened.record is not None and not self._proofs.knows(sender):
-            if self._work.take(source_of(source.host), now):
+            if self._work.take(source_of_host(source.host), now):
                 self._endpoint.admit(opened.record, sender, source)
             else:
                 self._dropped["TOO_MUCH_WORK"] += 1

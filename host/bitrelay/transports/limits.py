@@ -20,11 +20,11 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..errors import LimitReached, WrongAddress
 from .address import Address, HostAddress, parse
+from .sockets import source_of_host
 from .token_bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ CLEAN_S: Final = 60.0
 HISTORY_S: Final = 300.0
 KNOWN_AFTER_S: Final = 600.0
 """How long we must have talked to a peer for it to be known: nobody becomes that within one flood."""
-_IPV6_HOST_BITS = 64
 # Where a peer is reached is what it says itself: it shall not name many hosts as known ones.
 _MOST_ADDRESSES = 4
 _Key = TypeVar("_Key", bound=Hashable)
@@ -116,17 +115,7 @@ class ConnectionStatistics:
 
 def source_of(address: Address) -> str:
     """What connections are counted by: the host, of IPv6 its /64, which one customer has whole; else the address."""
-    if not isinstance(address, HostAddress):
-        return str(address)
-    try:
-        ip = ip_address(address.host)
-    except ValueError:
-        return address.host
-    if isinstance(ip, IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return f"{IPv6Address(int(ip) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS)}/{_IPV6_HOST_BITS}"
-    return str(ip)
+    return source_of_host(address.host) if isinstance(address, HostAddress) else str(address)
 
 
 def is_known_good(peer: "KnownPeer | None", known_after_s: float = KNOWN_AFTER_S) -> bool:

@@ -30,14 +30,14 @@ from ..errors import (
 )
 from ..identity.handshake_limit import HandshakeLimiter, HandshakeRate
 from ..identity.local import LocalIdentity
-from .address import Address, HostAddress
+from .address import Address
 from .agreement import MAX_SIZE, Numbers, Ready, stays
 from .channel import MAX_MESSAGE, Channel, Kind, secure
 from .event_queue import CAPACITY, EventQueue
 from .gate import Gate, OpenGate
+from .limits import source_of
 from .link import Link, Patience
 from .pipe import Admission, Medium, Pipe
-from .sockets import source_of
 from .transport import CONNECT_TIMEOUT_S, SEND_TIMEOUT_S, Ended, Event, Failed, Transport
 
 _log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class SecureTransport(Transport):
             self._gate.left(address)
 
         admission = Admission(left)
-        source = source_of(address.host) if isinstance(address, HostAddress) else address
+        source = source_of(address)
         if not self._limiter.allow(source, time.monotonic()):
             admission.release()
             self.refused["handshake_rate"] += 1

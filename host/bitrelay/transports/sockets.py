@@ -89,8 +89,8 @@ def bound(address: HostAddress, place: tuple[str, int]) -> HostAddress:
     return replace(address, port=place[1])
 
 
-def source_of(host: str) -> str:
-    """Whom a connection is counted for: an IPv4 address, or the /64 of an IPv6 one, which is one household's."""
+def source_of_host(host: str) -> str:
+    """Whom what comes is counted for: an IPv4 address, or the /64 of an IPv6 one, which is one household's."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
