@@ -7,7 +7,8 @@
 | 3 | receipt | key (16), outcome u8 |
 | 4 | notice | what u8, mesh, count u8, keys (16 each) |
 
-A mesh in a hello: name, geohash, flags u8, count u8 and subscriptions, each a text. A text is its length u8 and UTF-8. Names of meshes have 1 to 64 bytes.
+A mesh in a hello: name, geohash, flags u8, count u8 and subscriptions, each a text.
+A text is its length u8 and UTF-8. Names of meshes have 1 to 64 bytes.
 """
 
 from dataclasses import dataclass

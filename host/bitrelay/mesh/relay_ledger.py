@@ -1,8 +1,8 @@
 """The proof-of-relay ledger: who relayed what, when, from where to where. It counts; it moves no value.
 
 Append-only accounting (row MSH-42, resolution E27, section D). Entries form a chain of hashes, and the relayer signs
-its head with every block, so that nobody can alter, remove or insert an entry behind the relayer's back, nor the relayer
-behind that of whoever has an export.
+its head with every block, so that nobody can alter, remove or insert an entry behind the relayer's back, nor the
+relayer behind that of whoever has an export.
 """
 
 from collections.abc import Callable, Iterator, Sequence
