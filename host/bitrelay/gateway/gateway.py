@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BitrelayError, TransportClosed
@@ -15,6 +16,7 @@ from .bridge_frame import parse_frame
 from .config import GatewayConfig
 from .downlink import Downlink
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .mesh_memory import load_meshes, save_meshes
 from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
@@ -50,7 +52,8 @@ class Gateway:
     """Carries frames between its meshes and those of other gateways, from start() to stop().
 
     relays: by the name of their mesh; closed in the end, as exchange, store and ledger are. ledger: None to keep none.
-    tell: called with what happens; must not raise. clock: Unix seconds. Use it in one event loop.
+    tell: called with what happens; must not raise. clock: Unix seconds. memory: where other meshes are remembered, if they
+    are to be. Use it in one event loop.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Gateway:
         *,
         tell: Callable[[Told], None],
         clock: Callable[[], float],
+        memory: Path | None = None,
     ) -> None:
         self.own = own
         self.config = config
@@ -78,7 +82,9 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._siblings: dict[str, tuple[bytes, ...]] = {}
-        self._offers: dict[str, MeshOffer] = {}
+        self._memory = memory
+        self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
+        self._remembered = self._offers
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
@@ -105,6 +111,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Begin. Raises what Exchange.start raises."""
+        self._offers_changed()
         await self.exchange.start(self.hello())
         self.downlink.start()
         self._begin(self._hear_gateways())
@@ -126,6 +133,7 @@ class Gateway:
         await self.uplink.stop()
         await self._notices.close()
         await self.exchange.stop()
+        await self._remember_meshes()
         for links in self.relays.values():
             await asyncio.gather(*(link.close() for link in links))
         await self.record.close()
@@ -269,7 +277,7 @@ class Gateway:
                     offers[offer.name] = _merged(offers.get(offer.name), offer)
         # A mesh that nobody offers for now is not forgotten: what is for it waits.
         self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
-        self.bridge.offers = self._offers
+        self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
             if mesh in self._offers and self.room.waiting(mesh):
@@ -278,6 +286,9 @@ class Gateway:
         for mesh in sorted(self._reachable - reachable):
             self._tell(MeshUnreachable(mesh))
         self._reachable = reachable
+
+    def _offers_changed(self) -> None:
+        self.bridge.offers = {name: offer for name, offer in self._offers.items() if name not in self.relays}
 
     def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
         return self._siblings.get(mesh, ())
@@ -305,9 +316,18 @@ class Gateway:
             if now >= next_hello:
                 next_hello = now + HELLO_S
                 self.exchange.update(self.hello())
+                await self._remember_meshes()
             if now >= next_prune:
                 next_prune = now + PRUNE_S
                 await self.record.prune(self.config.ledger.keep_s)
+
+    async def _remember_meshes(self) -> None:
+        if self._memory is not None and self._offers != self._remembered:
+            self._remembered = self._offers
+            try:
+                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+            except BitrelayError as error:
+                self._tell(Trouble(error))
 
     def _look_at_relays(self, now: float) -> None:
         for mesh, links in self.relays.items():
