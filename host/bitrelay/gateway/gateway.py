@@ -52,8 +52,8 @@ class Gateway:
     """Carries frames between its meshes and those of other gateways, from start() to stop().
 
     relays: by the name of their mesh; closed in the end, as exchange, store and ledger are. ledger: None to keep none.
-    tell: called with what happens; must not raise. clock: Unix seconds. memory: where other meshes are remembered, if they
-    are to be. Use it in one event loop.
+    tell: called with what happens; must not raise. clock: Unix seconds. memory: the file in which other meshes are
+    remembered, or None. Use it in one event loop.
     """
 
     def __init__(
