@@ -14,7 +14,7 @@ from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
 from .bridge_frame import parse_frame
 from .config import GatewayConfig
-from .downlink import Downlink
+from .mesh_feed import MeshFeed
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
 from .mesh_memory import load_meshes, save_meshes
 from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
@@ -93,7 +93,7 @@ class Gateway:
         self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
         notices = self._notices = SiblingNotices(exchange, self._siblings_of)
-        self.downlink = Downlink(
+        self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
         self.uplink = Uplink(
@@ -113,7 +113,7 @@ class Gateway:
         """Begin. Raises what Exchange.start raises."""
         self._offers_changed()
         await self.exchange.start(self.hello())
-        self.downlink.start()
+        self.feed.start()
         self._begin(self._hear_gateways())
         self._begin(self._look_after())
         self._begin(self._tick())
@@ -129,7 +129,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.downlink.stop()
+        await self.feed.stop()
         await self.uplink.stop()
         await self._notices.close()
         await self.exchange.stop()
@@ -192,7 +192,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self.downlink.arrived(target, each, mesh, self.own, now)
+                self.feed.arrived(target, each, mesh, self.own, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -245,10 +245,10 @@ class Gateway:
             return
         if outcome is not None:
             self.numbers.peer(gateway).refused += 1
-            self.downlink.answer(gateway, message.target, frame.key, outcome)
+            self.feed.answer(gateway, message.target, frame.key, outcome)
             return
         heard_at = now - message.waited_ms / 1000
-        self.downlink.arrived(message.target, frame, message.origin, gateway, heard_at)
+        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
 
     def _gateway_up(self, view: GatewayView) -> None:
         is_new = view.peer_id not in self.gateways
@@ -337,7 +337,7 @@ class Gateway:
                     self._relays_up[mesh, link.name] = link.is_up
                     if link.is_up:
                         self._tell(RelayUp(mesh, link.name))
-                        self.downlink.wake(mesh)
+                        self.feed.wake(mesh)
                     elif was is not None or link.trouble is not None:
                         self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
             pressures = [link.pressure for link in links if link.is_up]

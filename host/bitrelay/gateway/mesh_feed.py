@@ -33,7 +33,7 @@ _MOST_ORIGINS = 8192
 _RECEIPT_OF: Final = {Drop.EXPIRED: Outcome.STALE, Drop.QUEUE_FULL: Outcome.OVER_BUDGET}
 
 
-class Downlink:
+class MeshFeed:
     """relays: of each mesh of ours."""
 
     def __init__(
