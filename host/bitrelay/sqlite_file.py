@@ -78,6 +78,19 @@ def open_database(path: Path, schema: Schema, clock: Callable[[], float] = time.
     return Opened(connection, set_aside)
 
 
+def open_existing(path: Path, schema: Schema) -> sqlite3.Connection:
+    """As `open_database`, but one that is there: a damaged one stays where it is, and raises BadData."""
+    with reading(path):
+        _make_private(path, os.O_RDWR)
+        connection = _connect(path)
+        try:
+            _check(connection, path, schema)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
 def open_to_read(path: Path, schema: Schema) -> sqlite3.Connection:
     """Open a database that may be anybody's, while its owner writes it or not; nothing in it is believed to be small.
 
@@ -157,9 +170,9 @@ def _kind_of(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _make_private(path: Path) -> None:
+def _make_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> None:
     # Files that SQLite puts beside it get the same mode.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
             raise NotPrivate(f"{path} belongs to somebody else", hint="What is believed must be in a place of your own")
