@@ -14,13 +14,13 @@ from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
 from .bridge_frame import parse_frame
 from .config import GatewayConfig
-from .mesh_feed import MeshFeed
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .mesh_feed import MeshFeed
 from .mesh_memory import load_meshes, save_meshes
 from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
-from .relay_record import RelayRecord
+from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
 from .store import FrameStore
 from .told import (
@@ -110,10 +110,13 @@ class Gateway:
         self._stopped = False
 
     async def start(self) -> None:
-        """Begin. Raises what Exchange.start raises."""
+        """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
         self._offers_changed()
         await self.exchange.start(self.hello())
-        self.feed.start()
+        before = await asyncio.to_thread(self.record.recent)
+        await self.exchange.start(self.hello())
+        self.feed.start(before)
+        self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
         self._begin(self._hear_gateways())
         self._begin(self._look_after())
         self._begin(self._tick())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..errors import BitrelayError
+from ..mesh.relay_chain import packet_hash
 from ..transports.fair_queue import Traffic
 from .bridge import Bridge, Down, Drop
 from .bridge_frame import BridgeFrame
@@ -60,13 +61,20 @@ class MeshFeed:
         self._wake = {mesh: asyncio.Event() for mesh in relays}
         self._heard_at: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self._receipts: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue(MOST_RECEIPTS)
+        self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
 
-    def start(self) -> None:
+    def start(self, before: set[tuple[str, bytes]]) -> None:
+        """before: meshes and hashes of frames that went there before we were started: they do not go again."""
+        self._before = before
         tasks = [self._feed(mesh) for mesh in self._relays]
         self._tasks = [self._loop.create_task(task) for task in (*tasks, self._send_receipts())]
         for task in self._tasks:
             task.add_done_callback(_tell_failure)
+
+    def forget_before(self) -> None:
+        """It was long ago."""
+        self._before.clear()
 
     async def stop(self) -> None:
         """Nothing goes into a mesh any more; harmless when repeated."""
@@ -84,6 +92,8 @@ class MeshFeed:
         if gateway != self._own and not any(relay.is_up for relay in self._relays[mesh]):
             self.answer(gateway, mesh, frame.key, Outcome.NO_RELAY)
             return
+        if self._before and (mesh, packet_hash(frame.value)) in self._before:
+            self._bridge.remember(mesh, (frame.key,), self._loop.time())
         outcome = self._bridge.arrived(mesh, frame, origin, gateway, self._loop.time(), self._wall_ms())
         if gateway != self._own:
             if outcome in (Outcome.QUEUED, Outcome.KNOWN):
@@ -145,8 +155,8 @@ class MeshFeed:
     def _sent(self, mesh: str, down: Down) -> None:
         self._numbers.crossed("down", down.frame.traffic, len(down.value))
         heard_at = self._heard_at.pop((mesh, down.frame.key), None)
-        if heard_at is not None:
-            self._numbers.delayed((self._loop.time() - heard_at) * 1000)
+        waited_ms = 0.0 if heard_at is None else (self._loop.time() - heard_at) * 1000
+        self._numbers.delayed(waited_ms)
         then = None
         if down.gateway != self._own:
             gateway, key = down.gateway, down.frame.key
@@ -154,7 +164,7 @@ class MeshFeed:
             def then() -> None:
                 self.answer(gateway, mesh, key, Outcome.SENT)
 
-        self._record.relayed(down, mesh, then)
+        self._record.relayed(down, mesh, waited_ms, then)
 
     def _relay_of(self, mesh: str) -> RelayLink | None:
         # The one with most room: they are all in the same mesh.
