@@ -112,7 +112,6 @@ class Gateway:
     async def start(self) -> None:
         """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
         self._offers_changed()
-        await self.exchange.start(self.hello())
         before = await asyncio.to_thread(self.record.recent)
         await self.exchange.start(self.hello())
         self.feed.start(before)
