@@ -82,11 +82,14 @@ async def check(path: Path) -> list[Finding]:
     if file is None:
         return [_of_mistake(path, mistake) for mistake in mistakes]
     looking = _Looking(file)
-    state = [*looking.state()]
+    found = [*looking.state()]
+    if not found:  # else the identity in it would be found to be in the same state
+        found += looking.identity()
     running = is_running(file.config)
     if running:
-        state.append(looking.note(About.STATE, _RUNS, file.line("state")))
-    found = [*state, *looking.identity(), *looking.programs(), *await asyncio.to_thread(lambda: [*looking.listened()])]
+        found.append(looking.note(About.STATE, _RUNS, file.line("state")))
+    found += looking.programs()
+    found += await asyncio.to_thread(lambda: [*looking.listened()])
     found += [finding async for finding in looking.relays()]
     if running:
         found = [finding for finding in found if finding.exit_code is not ExitCode.PORT_BUSY]
@@ -249,7 +252,7 @@ def _folder(config: GatewayConfig) -> Path:
 
 def _of_mistake(path: Path, mistake: TomlError) -> Finding:
     # Its words begin with the place, which a finding has of its own.
-    what = mistake.what.removeprefix(f"{path}:{mistake.line or '?'}: ").removeprefix(f"{path}: ")
+    what = mistake.what.removeprefix(f"{path}:{mistake.line}: ").removeprefix(f"{path}: ")
     return Finding(About.FILE, path, mistake.line, what, mistake.hint, mistake.exit_code)
 
 

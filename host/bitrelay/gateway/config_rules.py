@@ -247,7 +247,9 @@ def host_and_port(value: Any) -> tuple[str, int] | None:
     if value == "off":
         return None
     try:
-        address = parse(f"tcp://{text(value)}")
+        where, _, port = text(value).rpartition(":")
+        # Else a default port would be taken for one that is missing.
+        address = parse(f"tcp://{where}:{int(port)}")
     except ValueError:
         raise ValueError('HOST:PORT, or "off"') from None
     assert isinstance(address, Tcp)
