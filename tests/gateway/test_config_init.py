@@ -167,7 +167,7 @@ def test_what_init_writes_passes_check(tmp_path: Path, monkeypatch: pytest.Monke
     async def opened(port: str) -> None:
         assert port == "relay1"
 
-    monkeypatch.setattr("bitrelay.gateway.check._open_and_close", opened)
+    monkeypatch.setattr("bitrelay.gateway.check._why_not_opened", opened)
     monkeypatch.setattr("bitrelay.gateway.check._why_not_bound", lambda address: None)
     assert run("init", "--mesh", "west", "--relay", "relay1", "--peer", "none").exit_code == 0
     result = run("check", "--json")
