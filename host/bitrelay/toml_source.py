@@ -47,6 +47,7 @@ class Table:
         self._title = title
         self._index = index
         self.values = values
+        self._inside = f" in {title}" if title else ""
 
     def read(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
         """The values of all keys that are there. Raises TomlError for unknown, missing and wrong ones."""
@@ -77,9 +78,12 @@ class Table:
 
     def error(self, key: str | None, what: str, hint: str | None = None) -> TomlError:
         """A complaint about one key of this table, or about the table."""
+        return self.complaint(key, f"{what}{self._inside}", hint)
+
+    def complaint(self, key: str | None, what: str, hint: str | None = None) -> TomlError:
+        """The same, where `what` needs no word about the table it is in."""
         line = self.line_of(key)
-        inside = f" in {self._title}" if self._title else ""
-        return TomlError(f"{self._source.path}:{line}: {what}{inside}", line=line, hint=hint)
+        return TomlError(f"{self._source.path}:{line}: {what}", line=line, hint=hint)
 
     def line_of(self, key: str | None = None) -> int:
         """The line of a key, else of the table's header, else the first."""
@@ -89,7 +93,7 @@ class Table:
         try:
             return rule.read(value)
         except BadValue as error:
-            raise self.error(key, f"{key}: {error}", error.hint) from None
+            raise self.complaint(key, f"{key}{self._inside}: {error}", error.hint) from None
         except ValueError as error:
             raise self.error(key, f"{key} must be {error}, not {value!r}") from None
 

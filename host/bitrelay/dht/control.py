@@ -34,10 +34,11 @@ MOST_ANSWER: Final = 1 << 20
 """Bytes of one line, with its end."""
 REQUEST_TIMEOUT_S: Final = 5.0
 WORK_TIMEOUT_S: Final = 300.0
+LONGEST_PATH: Final = 100
+"""Bytes; systems have 104 or more for a socket's."""
 
 _MOST_CONNECTIONS: Final = 16
 _MOST_REFUSED: Final = 16  # at a time; more are hung up on
-_LONGEST_PATH: Final = 100  # bytes; systems have 104 or more for a socket's
 
 Request = dict[str, Any]
 Tell = Callable[[Any], Awaitable[None]]
@@ -57,7 +58,7 @@ class ControlServer:
 
     async def start(self) -> None:
         """The directory is locked, so a socket that is there is a dead one's. Raises PortError."""
-        if len(os.fsencode(self._path)) > _LONGEST_PATH:
+        if len(os.fsencode(self._path)) > LONGEST_PATH:
             raise PortError(
                 f"the path of {self._path} is too long for a socket",
                 hint="Give a folder for the state with a shorter path",

@@ -139,7 +139,7 @@ class _Reading:
         return values
 
     def _complain(self, table: Table, key: str | None, what: str, hint: str) -> None:
-        self.wrong.append(table.error(key, what, hint))
+        self.wrong.append(table.complaint(key, what, hint))
 
     def _meshes(self) -> list[dict[str, Any]]:
         tables = self._source.array("mesh")
