@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bitrelay import ports
-from bitrelay.counters import NAMES
 from bitrelay.errors import BadData, DeviceLost, DeviceTimeout, NoDevice, TransportClosed
 from bitrelay.gateway import relay_link, relay_opening
 from bitrelay.gateway.relay_link import PortLink
@@ -17,9 +16,9 @@ from bitrelay.gateway.relay_pressure import pressure
 from bitrelay.ports import Device
 from bitrelay.transports.address import Serial
 from bitrelay.transports.relay_port import ConsolePort, RelayLoad, RelayPort
-from shared_protocol import console as messages
+from tests.gateway.relays import HearingRelay
 from tests.host.command import FRAME
-from tests.host.fake_relay import INFO, FakeRelay, PtyRelay, Values
+from tests.host.fake_relay import PtyRelay
 from tests.transports.virtual_time import later, now, virtual_time
 
 DEADLINE_S = 10
@@ -204,29 +203,6 @@ def test_the_worst_sign_counts(before: RelayLoad | None, after: RelayLoad | None
     assert pressure(before, after, send_s) == pytest.approx(found)
 
 
-def _relay() -> FakeRelay:
-    relay = FakeRelay()
-    counters = [0] * len(NAMES)
-    counters[NAMES.index("tx_frames")] = 30
-    counters[NAMES.index("drop_no_slot")] = 7
-
-    def info(self: FakeRelay, request_id: int, values: Values) -> None:
-        self.reply(messages.INFO, request_id, INFO | {"peer_id": bytes(range(32))})
-
-    def stats(self: FakeRelay, request_id: int, values: Values) -> None:
-        self.reply(messages.STATS, request_id, {"slots_total": 20, "slots_free": 5, "counters": counters})
-
-    def listen(self: FakeRelay, request_id: int, values: Values) -> None:
-        self.reply(messages.LISTEN, request_id, values)
-        self.say(messages.EVENT_FRAME, 0, {"conn": 1, "frame": bytes.fromhex(FRAME), "verdict": "forward"})
-
-    def send(self: FakeRelay, request_id: int, values: Values) -> None:
-        self.reply(messages.SEND, request_id, {"links": 1})
-
-    relay.answers |= {messages.INFO: info, messages.STATS: stats, messages.LISTEN: listen, messages.SEND: send}
-    return relay
-
-
 @pytest.mark.requirement("GWY-02")
 async def test_a_relay_on_a_cable_is_unplugged_and_plugged_in_again(tmp_path: Path) -> None:
     name = tmp_path / "relay"
@@ -239,12 +215,12 @@ async def test_a_relay_on_a_cable_is_unplugged_and_plugged_in_again(tmp_path: Pa
             await changed.wait()
             assert "no such port" in (link.trouble or "")
             for _ in range(2):
-                served = PtyRelay(_relay())
+                served = PtyRelay(relay := HearingRelay(bytes.fromhex(FRAME)))
                 try:
                     os.symlink(served.port, name)
                     assert await link.receive() == bytes.fromhex(FRAME)
                     await link.send(bytes.fromhex(FRAME))
-                    assert any(kind == messages.SEND for kind, _, _ in served.relay.requests)
+                    assert relay.said.get(timeout=DEADLINE_S) == bytes.fromhex(FRAME)
                     with pytest.raises(BadData):
                         await link.send(bytes(513))
                     changed.clear()
@@ -258,7 +234,7 @@ async def test_a_relay_on_a_cable_is_unplugged_and_plugged_in_again(tmp_path: Pa
 
 
 async def test_a_relay_on_a_cable_says_how_busy_it_is() -> None:
-    served = PtyRelay(_relay())
+    served = PtyRelay(HearingRelay())
     try:
         port = await ConsolePort.open(Serial(served.port))
         assert await port.load() == RelayLoad(0.75, 30, 7, 0)
