@@ -1,192 +1,171 @@
-"""What enters our meshes: the policy says what and when, a relay sends it, and everybody concerned is told.
+"""What comes down into one mesh: asked in order of cost, queued, let out by budget.
 
-Before frames go into a mesh its other gateways are told of them, so that these do not take them for the mesh's own.
+What is said of a frame that does not come down is told by a look at tables as long as that will do, so that a flood
+costs little more than its bytes: whether it is known, may cross and is wanted, whether its gateway has budget left. The
+signature of an announce, which costs a hundred times as much, is checked last.
 """
 
-import asyncio
-import logging
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable
+from enum import Enum
 
-from ..errors import BitrelayError
-from ..transports.fair_queue import Traffic
-from .bridge import Bridge, Down, Drop
+from shared_protocol.frame import TYPE_ANNOUNCE
+
+from .announce_filter import AnnounceFilter
+from .announce_proof import signer_of
 from .bridge_frame import BridgeFrame
-from .exchange import Exchange
-from .message import Message, Notice, Outcome, Receipt
-from .numbers import Numbers
-from .relay_link import RelayLink
-from .relay_record import RelayRecord
-from .sibling_notices import SiblingNotices
+from .config import MeshConfig
+from .crossing import Down, Drop, Dropped
+from .downlink_budget import Admission, DownlinkBudget
+from .downlink_queue import DownlinkQueue, Waiting
+from .eligibility import barred, is_fresh
+from .frame_cache import FrameCache
+from .message import MeshOffer
 
-_log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 8
-"""Frames that go to a relay before the policy is asked again."""
-AGAIN_S: Final = 0.5
-"""After a relay did not take a frame."""
-MOST_RECEIPTS: Final = 4096
-RECEIPT_S: Final = 5.0
-_MOST_ORIGINS = 8192
+class Known(Enum):
+    """How a frame that is known in a mesh came to be, if not from its own author there."""
 
-_RECEIPT_OF: Final = {Drop.EXPIRED: Outcome.STALE, Drop.QUEUE_FULL: Outcome.OVER_BUDGET}
+    WAITING = 1
+    """It will go into the mesh."""
+    BROUGHT = 2
+    """It was brought there from elsewhere."""
+
+
+KnownFrames = FrameCache["Known | bytes"]
+"""Of one mesh. What its own authors said there has the author's on-air id as its value."""
 
 
 class Downlink:
-    """relays: of each mesh of ours."""
+    """The way down into one mesh of ours. known: what is known there. offer: what others are told of it."""
 
-    def __init__(
-        self,
-        own: bytes,
-        bridge: Bridge,
-        exchange: Exchange,
-        relays: dict[str, Sequence[RelayLink]],
-        record: RelayRecord,
-        notices: SiblingNotices,
-        numbers: Numbers,
-        *,
-        wall_ms: Callable[[], int],
-    ) -> None:
-        self._own = own
-        self._bridge = bridge
-        self._exchange = exchange
-        self._relays = relays
-        self._record = record
-        self._notices = notices
-        self._numbers = numbers
-        self._wall_ms = wall_ms
-        self._loop = asyncio.get_running_loop()
-        self._wake = {mesh: asyncio.Event() for mesh in relays}
-        self._heard_at: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._receipts: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue(MOST_RECEIPTS)
-        self._tasks: list[asyncio.Task[Any]] = []
+    def __init__(self, config: MeshConfig, known: KnownFrames) -> None:
+        self.config = config
+        self.offer = offer_of(config)
+        self.known = known
+        self.queue = DownlinkQueue(config.downlink.queue)
+        self.budget = DownlinkBudget(config.downlink)
+        self._admission = Admission(config.downlink)
+        self._announces = AnnounceFilter()
 
-    def start(self) -> None:
-        tasks = [self._feed(mesh) for mesh in self._relays]
-        self._tasks = [self._loop.create_task(task) for task in (*tasks, self._send_receipts())]
-        for task in self._tasks:
-            task.add_done_callback(_tell_failure)
+    def configure(self, config: MeshConfig, now: float) -> list[Dropped]:
+        """Other budgets from now on; what no longer goes down."""
+        self.config = config
+        self.offer = offer_of(config)
+        self.queue.most = config.downlink.queue
+        self.budget.configure(config.downlink, now)
+        self._admission.configure(config.downlink)
+        return [] if config.downlink.enabled else self.close()
 
-    async def stop(self) -> None:
-        """Nothing goes into a mesh any more; harmless when repeated."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+    def close(self) -> list[Dropped]:
+        """Nothing goes down any more; what waited."""
+        return [self._dropped(waiting, Drop.DOWNLINK_OFF) for waiting in self.queue.clear()]
 
-    def wake(self, mesh: str) -> None:
-        """Something may go into it now."""
-        self._wake[mesh].set()
+    def admit(
+        self, frame: BridgeFrame, origin: str, geohash: str, gateway: bytes, is_own: bool, now: float, wall_ms: int
+    ) -> tuple[Drop | None, bytes | None]:
+        """Why a frame does not come down, None if it may; and the signing key of an announce that may.
 
-    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
-        """A frame for a mesh of ours has come. gateway: who sent it, ourselves for one of another mesh of ours."""
-        if gateway != self._own and not any(relay.is_up for relay in self._relays[mesh]):
-            self.answer(gateway, mesh, frame.key, Outcome.NO_RELAY)
-            return
-        outcome = self._bridge.arrived(mesh, frame, origin, gateway, self._loop.time(), self._wall_ms())
-        if gateway != self._own:
-            if outcome in (Outcome.QUEUED, Outcome.KNOWN):
-                peer = self._numbers.peer(gateway)
-                peer.frames_down += 1
-                peer.bytes_down += len(frame.value)
-            else:
-                self._numbers.peer(gateway).refused += 1
-            self.answer(gateway, mesh, frame.key, outcome)
-        if outcome is Outcome.QUEUED:
-            self._heard_at[mesh, frame.key] = heard_at
-            if len(self._heard_at) > _MOST_ORIGINS:
-                self._heard_at.popitem(last=False)
-            self._wake[mesh].set()
-        self._tell_dropped()
+        It is then charged to its author and to its gateway. geohash: of the origin. is_own: it is from another mesh of
+        ours, and was looked at there.
+        """
+        config = self.config
+        if not config.downlink.enabled:
+            return Drop.DOWNLINK_OFF, None
+        if self.known.get(frame.key) is not None:
+            return Drop.DUPLICATE, None
+        reason = barred(frame, wall_ms)
+        if reason is not None:
+            return reason, None
+        if origin == config.name or (frame.recipient is None and not self.offer.wants(origin, geohash)):
+            return Drop.NOT_SUBSCRIBED, None
+        if not is_own and self._admission.is_spent(gateway, now):
+            return Drop.GATEWAY_BUDGET, None
+        signer = None
+        if frame.type == TYPE_ANNOUNCE:
+            judged = self._announces.judge(frame, config.announce_every_s, now, is_own)
+            if isinstance(judged, Drop):
+                if not is_own:
+                    self._admission.charge_refused(gateway, judged)
+                return judged, None
+            signer = judged
+        reason = self._admission.charge(frame.sender, None if is_own else gateway, now)
+        if reason is not None and signer is not None:
+            self._announces.take_back(frame, signer)
+        return reason, signer
 
-    async def _feed(self, mesh: str) -> None:
-        wake = self._wake[mesh]
-        while True:
-            wake.clear()
-            batch: list[Down] = []
-            wait: float | None = AGAIN_S
-            relay = self._relay_of(mesh)
-            if relay is not None:
-                while len(batch) < AT_ONCE:
-                    found = self._bridge.next_down(mesh, self._loop.time(), self._wall_ms())
-                    if not isinstance(found, Down):
-                        wait = found
-                        break
-                    batch.append(found)
-                else:
-                    wait = 0.0
-            self._tell_dropped()
-            if batch and relay is not None:
-                self._notices.tell_now(Notice.INTAKE, mesh, [down.frame.key for down in batch])
-                if not await self._send(mesh, relay, batch):
-                    wait = AGAIN_S
-            if wait == 0.0:
+    def push(self, waiting: Waiting, now: float) -> tuple[Drop | None, list[Dropped]]:
+        """Let a frame that was admitted wait for its turn; why not, and what had to go for it."""
+        gone = self.queue.push(waiting)
+        if gone is waiting:
+            self._let_go(waiting)
+            return Drop.QUEUE_FULL, []
+        self.known.put(waiting.frame.key, Known.WAITING, now)
+        if gone is None:
+            return None, []
+        self._let_go(gone)
+        return None, [self._dropped(gone, Drop.QUEUE_FULL)]
+
+    def next(self, now: float, wall_ms: int) -> tuple[Down | float | None, list[Dropped]]:
+        """What goes into the mesh now, in how many seconds something may, or None; and what waited too long."""
+        dropped: list[Dropped] = []
+        queue = self.queue
+        while (waiting := queue.first()) is not None:
+            frame = waiting.frame
+            if not is_fresh(frame, wall_ms):
+                queue.remove(waiting)
+                self._let_go(waiting)
+                dropped.append(self._dropped(waiting, Drop.EXPIRED))
                 continue
-            try:
-                async with asyncio.timeout(wait):
-                    await wake.wait()
-            except TimeoutError:
-                pass
+            wait = self.budget.wait_s(now)
+            if wait > 0:
+                return wait, dropped
+            queue.take(waiting)
+            self.budget.charge(len(frame.value), now)
+            self.known.put(frame.key, Known.BROUGHT, now)
+            value = frame.lowered(self.config.downlink.max_ttl)
+            return Down(frame, value, waiting.origin, waiting.gateway), dropped
+        return None, dropped
 
-    async def _send(self, mesh: str, relay: RelayLink, batch: list[Down]) -> bool:
-        for number, down in enumerate(batch):
-            try:
-                await relay.send(down.value)
-            except BitrelayError as error:
-                _log.info("The relay %s did not take a frame: %s", relay.name, error)
-                self._numbers.events["relay did not take it"] += 1
-                for left in reversed(batch[number:]):
-                    self._bridge.not_sent(mesh, left, self._loop.time())
-                return False
-            self._sent(mesh, down)
-        return True
+    def put_back(self, down: Down, now: float) -> list[Dropped]:
+        """It did not go into the mesh after all: it is the next one again, unless nothing goes down any more."""
+        frame = down.frame
+        self.budget.refund(len(frame.value), now)
+        if self.queue.find(frame.key) is not None:
+            return []
+        signer = signer_of(frame) if frame.type == TYPE_ANNOUNCE else None
+        waiting = Waiting(frame, down.origin, down.gateway, signer)
+        if not self.config.downlink.enabled:
+            self._let_go(waiting)
+            return [self._dropped(waiting, Drop.DOWNLINK_OFF)]
+        self.queue.put_back(waiting)
+        self.known.put(frame.key, Known.WAITING, now)
+        return []
 
-    def _sent(self, mesh: str, down: Down) -> None:
-        self._numbers.crossed("down", down.frame.traffic, len(down.value))
-        heard_at = self._heard_at.pop((mesh, down.frame.key), None)
-        if heard_at is not None:
-            self._numbers.delayed((self._loop.time() - heard_at) * 1000)
-        then = None
-        if down.gateway != self._own:
-            gateway, key = down.gateway, down.frame.key
+    def came_otherwise(self, keys: Iterable[bytes], now: float) -> list[Dropped]:
+        """These frames are brought into the mesh by somebody else; what therefore need not wait any longer."""
+        dropped = []
+        for key in keys:
+            waiting = self.queue.find(key)
+            if waiting is not None:
+                self.queue.remove(waiting)
+                dropped.append(self._dropped(waiting, Drop.DUPLICATE))
+            self.known.put(key, Known.BROUGHT, now)
+        return dropped
 
-            def then() -> None:
-                self.answer(gateway, mesh, key, Outcome.SENT)
+    def forget(self, now: float) -> None:
+        """Let go of what is too old to matter."""
+        self._announces.forget(self.config.announce_every_s, now)
 
-        self._record.relayed(down, mesh, then)
+    def _let_go(self, waiting: Waiting) -> None:
+        # It may come again, and an announce of the same author in its place.
+        self.known.drop(waiting.frame.key)
+        if waiting.signer is not None:
+            self._announces.take_back(waiting.frame, waiting.signer)
 
-    def _relay_of(self, mesh: str) -> RelayLink | None:
-        # The one with most room: they are all in the same mesh.
-        up = [relay for relay in self._relays[mesh] if relay.is_up]
-        return min(up, key=lambda relay: relay.pressure, default=None)
-
-    def _tell_dropped(self) -> None:
-        dropped, self._bridge.dropped = self._bridge.dropped, []
-        for each in dropped:
-            self._heard_at.pop((each.mesh, each.frame.key), None)
-            if each.gateway != self._own:
-                outcome = _RECEIPT_OF.get(each.reason, Outcome.REFUSED)
-                self.answer(each.gateway, each.mesh, each.frame.key, outcome)
-
-    def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
-        """Say what becomes of a frame to the gateway that sent it."""
-        try:
-            self._receipts.put_nowait((gateway, Receipt(mesh, key, outcome)))
-        except asyncio.QueueFull:
-            self._numbers.events["receipts dropped"] += 1
-
-    async def _send_receipts(self) -> None:
-        while True:
-            gateway, receipt = await self._receipts.get()
-            try:
-                async with asyncio.timeout(RECEIPT_S):
-                    await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
-            except (BitrelayError, TimeoutError):
-                self._numbers.events["receipts dropped"] += 1
+    def _dropped(self, waiting: Waiting, reason: Drop) -> Dropped:
+        return Dropped(waiting.frame, waiting.gateway, self.config.name, reason)
 
 
-def _tell_failure(task: asyncio.Task[Any]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway has failed", exc_info=error)
+def offer_of(config: MeshConfig) -> MeshOffer:
+    """What other gateways are told of a mesh of ours."""
+    return MeshOffer(config.name, config.geohash, config.downlink.enabled, config.uplink, config.subscribe)

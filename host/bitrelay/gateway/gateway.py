@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BitrelayError, TransportClosed
@@ -13,12 +14,13 @@ from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
 from .bridge_frame import parse_frame
 from .config import GatewayConfig
-from .downlink import Downlink
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .mesh_feed import MeshFeed
+from .mesh_memory import load_meshes, save_meshes
 from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
-from .relay_record import RelayRecord
+from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
 from .store import FrameStore
 from .told import (
@@ -50,7 +52,8 @@ class Gateway:
     """Carries frames between its meshes and those of other gateways, from start() to stop().
 
     relays: by the name of their mesh; closed in the end, as exchange, store and ledger are. ledger: None to keep none.
-    tell: called with what happens; must not raise. clock: Unix seconds. Use it in one event loop.
+    tell: called with what happens; must not raise. clock: Unix seconds. memory: the file in which other meshes are
+    remembered, or None. Use it in one event loop.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Gateway:
         *,
         tell: Callable[[Told], None],
         clock: Callable[[], float],
+        memory: Path | None = None,
     ) -> None:
         self.own = own
         self.config = config
@@ -78,7 +82,9 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._siblings: dict[str, tuple[bytes, ...]] = {}
-        self._offers: dict[str, MeshOffer] = {}
+        self._memory = memory
+        self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
+        self._remembered = self._offers
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
@@ -87,7 +93,7 @@ class Gateway:
         self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
         notices = self._notices = SiblingNotices(exchange, self._siblings_of)
-        self.downlink = Downlink(
+        self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
         self.uplink = Uplink(
@@ -104,9 +110,13 @@ class Gateway:
         self._stopped = False
 
     async def start(self) -> None:
-        """Begin. Raises what Exchange.start raises."""
+        """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
+        self._offers_changed()
         await self.exchange.start(self.hello())
-        self.downlink.start()
+        before = await asyncio.to_thread(self.record.recent)
+        await self.exchange.start(self.hello())
+        self.feed.start(before)
+        self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
         self._begin(self._hear_gateways())
         self._begin(self._look_after())
         self._begin(self._tick())
@@ -122,10 +132,11 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.downlink.stop()
+        await self.feed.stop()
         await self.uplink.stop()
         await self._notices.close()
         await self.exchange.stop()
+        await self._remember_meshes()
         for links in self.relays.values():
             await asyncio.gather(*(link.close() for link in links))
         await self.record.close()
@@ -184,7 +195,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self.downlink.arrived(target, each, mesh, self.own, now)
+                self.feed.arrived(target, each, mesh, self.own, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -237,10 +248,10 @@ class Gateway:
             return
         if outcome is not None:
             self.numbers.peer(gateway).refused += 1
-            self.downlink.answer(gateway, message.target, frame.key, outcome)
+            self.feed.answer(gateway, message.target, frame.key, outcome)
             return
         heard_at = now - message.waited_ms / 1000
-        self.downlink.arrived(message.target, frame, message.origin, gateway, heard_at)
+        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
 
     def _gateway_up(self, view: GatewayView) -> None:
         is_new = view.peer_id not in self.gateways
@@ -269,7 +280,7 @@ class Gateway:
                     offers[offer.name] = _merged(offers.get(offer.name), offer)
         # A mesh that nobody offers for now is not forgotten: what is for it waits.
         self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
-        self.bridge.offers = self._offers
+        self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
             if mesh in self._offers and self.room.waiting(mesh):
@@ -278,6 +289,9 @@ class Gateway:
         for mesh in sorted(self._reachable - reachable):
             self._tell(MeshUnreachable(mesh))
         self._reachable = reachable
+
+    def _offers_changed(self) -> None:
+        self.bridge.offers = {name: offer for name, offer in self._offers.items() if name not in self.relays}
 
     def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
         return self._siblings.get(mesh, ())
@@ -305,9 +319,18 @@ class Gateway:
             if now >= next_hello:
                 next_hello = now + HELLO_S
                 self.exchange.update(self.hello())
+                await self._remember_meshes()
             if now >= next_prune:
                 next_prune = now + PRUNE_S
                 await self.record.prune(self.config.ledger.keep_s)
+
+    async def _remember_meshes(self) -> None:
+        if self._memory is not None and self._offers != self._remembered:
+            self._remembered = self._offers
+            try:
+                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+            except BitrelayError as error:
+                self._tell(Trouble(error))
 
     def _look_at_relays(self, now: float) -> None:
         for mesh, links in self.relays.items():
@@ -317,7 +340,7 @@ class Gateway:
                     self._relays_up[mesh, link.name] = link.is_up
                     if link.is_up:
                         self._tell(RelayUp(mesh, link.name))
-                        self.downlink.wake(mesh)
+                        self.feed.wake(mesh)
                     elif was is not None or link.trouble is not None:
                         self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
             pressures = [link.pressure for link in links if link.is_up]

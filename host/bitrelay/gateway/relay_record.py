@@ -7,13 +7,14 @@ of and holds nothing up (row MSH-42).
 import asyncio
 import logging
 from collections.abc import Callable
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import Final
 
-from shared_protocol.frame import FLAGS, ID_SIZE, MAX_TTL, RSR, TTL, Header
+from shared_protocol.frame import ID_SIZE, MAX_TTL, TTL
 
 from ..errors import BitrelayError
-from ..mesh.relay_fee import FeeRule
+from ..mesh.relay_chain import packet_hash
+from ..mesh.relay_fee import FeeRule, Relayed
 from ..mesh.relay_ledger import RelayEvent, RelayLedger
 from .bridge import Down
 
@@ -22,7 +23,18 @@ _log = logging.getLogger(__name__)
 GATHER_S: Final = 0.02
 MOST_GATHERED: Final = 16_384
 """Events that wait for the disk; when there are more, they are not recorded, and counted."""
+RECENT_MS: Final = 300_000
+MOST_RECENT: Final = 20_000
 _HOPS_OF_TTL = MAX_TTL + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    down: Down
+    target: str
+    time_ms: int
+    waited_ms: float
+    then: Callable[[], None] | None
 
 
 class RelayRecord:
@@ -42,11 +54,19 @@ class RelayRecord:
         self._wall_ms = wall_ms
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._gathered: list[tuple[Down, str, int, Callable[[], None] | None]] = []
+        self._gathered: list[_Sent] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def relayed(self, down: Down, target: str, then: Callable[[], None] | None) -> None:
-        """A frame went into a mesh; then is called when that is recorded, or will not be."""
+    def recent(self) -> set[tuple[str, bytes]]:
+        """What was relayed before the last start and may still be about: meshes and hashes of frames. May block."""
+        if self._ledger is None:
+            return set()
+        since = self._wall_ms() - RECENT_MS
+        entries = self._ledger.entries(max(0, self._ledger.last - MOST_RECENT), MOST_RECENT)
+        return {(entry.event.target, entry.event.packet_hash) for entry in entries if entry.event.time_ms >= since}
+
+    def relayed(self, down: Down, target: str, waited_ms: float, then: Callable[[], None] | None) -> None:
+        """A frame went into a mesh so long after it was heard; then is called when that is recorded, or will not be."""
         if self._ledger is None:
             if then is not None:
                 then()
@@ -56,7 +76,7 @@ class RelayRecord:
             if then is not None:
                 then()
             return
-        self._gathered.append((down, target, self._wall_ms(), then))
+        self._gathered.append(_Sent(down, target, self._wall_ms(), waited_ms, then))
         if self._writing is None:
             self._writing = self._loop.create_task(self._write())
 
@@ -86,17 +106,14 @@ class RelayRecord:
                     self.recorded += len(batch)
                 except BitrelayError as error:
                     self._failed(len(batch), error)
-                for _, _, _, then in batch:
-                    if then is not None:
-                        then()
+                for sent in batch:
+                    if sent.then is not None:
+                        sent.then()
         finally:
             self._writing = None
 
-    def _append(self, ledger: RelayLedger, batch: list[tuple[Down, str, int, Callable[[], None] | None]]) -> None:
-        ledger.append([self._event(down, target, time_ms) for down, target, time_ms, _ in batch])
-
-    def _event(self, down: Down, target: str, time_ms: int) -> RelayEvent:
-        return relay_event(down, target, time_ms, self._rule)
+    def _append(self, ledger: RelayLedger, batch: list[_Sent]) -> None:
+        ledger.append([relay_event(s.down, s.target, s.time_ms, s.waited_ms, self._rule) for s in batch])
 
     async def _prune(self, ledger: RelayLedger, keep_s: float) -> None:
         try:
@@ -107,7 +124,7 @@ class RelayRecord:
             self._writing = None
 
 
-def relay_event(down: Down, target: str, time_ms: int, rule: FeeRule) -> RelayEvent:
+def relay_event(down: Down, target: str, time_ms: int, waited_ms: float, rule: FeeRule) -> RelayEvent:
     """What the ledger has of a frame that went into a mesh."""
     hops = _HOPS_OF_TTL - down.value[TTL]
     return RelayEvent(
@@ -118,14 +135,5 @@ def relay_event(down: Down, target: str, time_ms: int, rule: FeeRule) -> RelayEv
         down.origin,
         target,
         time_ms,
-        rule.fee(hops),
+        rule.fee(Relayed(hops, len(down.value), waited_ms)),
     )
-
-
-def packet_hash(value: bytes) -> bytes:
-    """SHA-256 of a frame without its padding, with TTL 0 and without RSR: alike wherever it is seen."""
-    size = Header().parse(value, len(value))
-    image = bytearray(value[:size] if size > 0 else value)
-    image[TTL] = 0
-    image[FLAGS] &= ~RSR
-    return sha256(image).digest()
