@@ -1,6 +1,7 @@
 """Gateways joined in memory: what one sends the other gets, unless one of them is gone."""
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from bitrelay.errors import NotConnected, TransportClosed, Unreachable
@@ -25,6 +26,16 @@ class Hub:
         self.exchanges: dict[bytes, MemoryExchange] = {}
         self.is_cut = False
         self.sent = 0
+        self._posted: deque[tuple[MemoryExchange, bytes, bytes]] = deque()
+
+    def post(self, to: "MemoryExchange", sender: bytes, data: bytes) -> None:
+        # Timers of one moment fire in any order: what comes first is told here.
+        self._posted.append((to, sender, data))
+        asyncio.get_running_loop().call_later(self.delay_s, self._deliver)
+
+    def _deliver(self) -> None:
+        to, sender, data = self._posted.popleft()
+        to.get(sender, data)
 
     def cut(self) -> None:
         self.is_cut = True
@@ -77,7 +88,7 @@ class MemoryExchange(Exchange):
         self._hub.sent += 1
         other = self._hub.exchanges.get(gateway)
         if other is not None:
-            asyncio.get_running_loop().call_later(self._hub.delay_s, other.get, self.own, encode(message))
+            self._hub.post(other, self.own, encode(message))
 
     async def send_to_mesh(
         self, message: FrameMessage, author: bytes, traffic: Traffic, avoid: Collection[bytes] = ()

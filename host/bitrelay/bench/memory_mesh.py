@@ -18,7 +18,7 @@ MOST_WAITING = 65_536
 class MemoryMesh:
     """links: gateways' ways into it. delay_s: from being said to being heard.
 
-    counts: how often each frame (by key) was heard by the phones; brought: that were brought by gateways. on_brought:
+    counts: how often each frame (by key) was heard by the phones; brought: how many gateways brought. on_brought:
     called with each of those and by whom.
     """
 
@@ -30,6 +30,7 @@ class MemoryMesh:
         self.brought = 0
         self.on_brought: Callable[[bytes, MemoryLink], None] | None = None
         self.keep_counts = True
+        self._underway: deque[tuple[MemoryLink, bytes]] = deque()
 
     def link(self, name: str) -> "MemoryLink":
         """Another relay with a gateway on it."""
@@ -55,9 +56,15 @@ class MemoryMesh:
 
     def _deliver(self, link: "MemoryLink", value: bytes) -> None:
         if self.delay_s:
-            asyncio.get_running_loop().call_later(self.delay_s, link.hear, value)
+            # Timers of one moment fire in any order: what comes first is told here.
+            self._underway.append((link, value))
+            asyncio.get_running_loop().call_later(self.delay_s, self._arrive)
         else:
             link.hear(value)
+
+    def _arrive(self) -> None:
+        link, value = self._underway.popleft()
+        link.hear(value)
 
 
 class MemoryLink(RelayLink):

@@ -348,13 +348,15 @@ class Gateway:
                 self.bridge.relay_pressure(mesh, min(pressures), now)
 
     def _tell_throttled(self, now: float) -> None:
-        for gateway, count in self.bridge.throttled.items():
-            more = count - self._throttled[gateway]
-            if more and now - self._throttled_told.get(gateway, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
-                self._throttled[gateway] = count
+        throttled, self.bridge.throttled = self.bridge.throttled, Counter()
+        self._throttled += throttled
+        for gateway, count in list(self._throttled.items()):
+            if now - self._throttled_told.get(gateway, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+                del self._throttled[gateway]
                 self._throttled_told[gateway] = now
                 view = self.gateways.get(gateway)
-                self._tell(Throttled(gateway, view.hello.name if view else "", more))
+                self._tell(Throttled(gateway, view.hello.name if view else "", count))
+        self._throttled_told = {who: at for who, at in self._throttled_told.items() if now - at < _TOLD_AGAIN_S}
 
     def _failed(self, count: int, error: BitrelayError | None) -> None:
         self.numbers.events["not in the ledger"] += count
