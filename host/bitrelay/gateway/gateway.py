@@ -358,11 +358,10 @@ class Gateway:
                 self._tell(Throttled(gateway, view.hello.name if view else "", count))
         self._throttled_told = {who: at for who, at in self._throttled_told.items() if now - at < _TOLD_AGAIN_S}
 
-    def _failed(self, count: int, error: BitrelayError | None) -> None:
+    def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
-        if error is not None:
-            _log.warning("%d relayed frames are not in the ledger: %s", count, error)
-            self._tell(Trouble(error))
+        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
+        self._tell(Trouble(error))
 
     def _make_buckets(self) -> None:
         # A second's worth at once.
