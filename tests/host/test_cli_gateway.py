@@ -151,11 +151,11 @@ def test_two_cannot_have_one_folder(gateway: Gateway) -> None:
 
 
 def test_mistakes_are_told_before_anything_starts(tmp_path: Path) -> None:
-    (tmp_path / "bad.toml").write_text('name = "a"\n[[mesh]]\nname = "west"\nrelay = ["x"]\n')
+    (tmp_path / "bad.toml").write_text('name = "a"\n[[mesh]]\nname = "west"\nrelays = ["x"]\ndownlnk = true\n')
     done = run("gateway", "run", "-c", str(tmp_path / "bad.toml"), "--json")
     assert done.returncode == ExitCode.BAD_DATA
-    assert json.loads(done.stdout)["device"] == f"{tmp_path / 'bad.toml'}:4"
-    assert "relays" in json.loads(done.stdout)["hint"]
+    assert json.loads(done.stdout)["device"] == f"{tmp_path / 'bad.toml'}:5"
+    assert "downlink" in json.loads(done.stdout)["hint"]
     done = run("gateway", "run", "-c", str(tmp_path / "none.toml"))
     assert (done.returncode, done.stdout) == (ExitCode.BAD_DATA, "")
 
