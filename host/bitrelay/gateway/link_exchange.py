@@ -145,7 +145,7 @@ class LinkExchange(Exchange):
         return {str(at): why for at, why in self._links.troubles().items()} if self._started is not None else {}
 
     def refused(self) -> Counter[str]:
-        """Connections that were refused, by who it was ("ourselves", "not trusted") or the limit that said no."""
+        """Connections that were refused, by reason: "not trusted", or the limit that said no."""
         return self._links.refused() if self._started is not None else Counter()
 
     # --- for discovery ---

@@ -9,7 +9,6 @@ from ..identity.proof import PowIdentity
 from ..transports.address import Address
 from ..transports.gate import Gate
 from .config import FederationConfig
-from .dialing import OURSELVES
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +49,19 @@ class LinkGate:
 
     def known(self, peer: PowIdentity, address: Address, inbound: bool) -> None:
         peer_id = peer.peer_id
-        if peer_id == self._own:
-            raise self._refuse("that is this gateway itself", OURSELVES, address)
         if not inbound:
             self.found(peer_id, address)
         if not self.welcomes(peer_id):
-            _log.info("The gateway %s at %s is not trusted, and was hung up on", peer_id.hex(), address)
-            raise self._refuse(f"the gateway {peer_id.hex()} is not trusted", NOT_TRUSTED, address)
+            self.refused[NOT_TRUSTED] += 1
+            error = LimitReached(
+                f"the gateway {peer_id.hex()} is not trusted, and was hung up on",
+                limit=NOT_TRUSTED,
+                device=str(address),
+                hint="If it shall link with this one, add its PeerId to [federation] trust",
+            )
+            _log.info("%s", error)
+            raise error
         self._behind().known(peer, address, inbound)
 
     def left(self, address: Address) -> None:
         self._behind().left(address)
-
-    def _refuse(self, what: str, limit: str, address: Address) -> LimitReached:
-        self.refused[limit] += 1
-        hint = "Add its PeerId to [federation] trust" if limit == NOT_TRUSTED else None
-        return LimitReached(what, limit=limit, device=str(address), hint=hint)
