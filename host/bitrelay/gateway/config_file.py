@@ -87,7 +87,6 @@ class _Reading:
 
     def config(self) -> GatewayConfig | None:
         """None if anything is wrong."""
-        meshes = self._meshes()
         root = self._read(
             self._root,
             {
@@ -98,6 +97,7 @@ class _Reading:
                 "internet_mbps": Rule(rule.number(0, 100_000, above=True)),
             },
         )
+        meshes = self._meshes()
         metrics = self._read(self._sections["metrics"], {"listen": Rule(rule.host_and_port)})
         if "listen" in metrics:
             root["metrics"] = metrics["listen"]

@@ -25,6 +25,7 @@ from .exchange import Exchange, ExchangeEvent, GatewayDown, GatewayUp, GatewayVi
 from .fleet_roster import FleetRoster
 from .message import MOST_BYTES, FrameMessage, Hello, Message, decode, encode
 from .mqtt_broker import (
+    ACCESS,
     ANSWER_S,
     Arrivals,
     demand_aiomqtt,
@@ -33,6 +34,7 @@ from .mqtt_broker import (
     subscribe,
     tls_context,
     trouble_of,
+    twin,
 )
 from .mqtt_outbox import Outbox
 from .mqtt_topics import Place, PlaceKind, Topics, is_prefix
@@ -49,6 +51,8 @@ HELLO_S: Final = 10.0
 """How often we say that we are there (row GWY-20)."""
 _SWEEP_S: Final = 1.0
 """How often silence is looked for, and how often at most a change is told."""
+ECHO_S: Final = 5.0
+"""Within this our own hello comes back from the broker, if it lets us write and read."""
 _STOP_S: Final = 1.0
 _MOST_TOLD: Final = 64
 _RTT_BYTES: Final = 2
@@ -100,7 +104,13 @@ class MqttExchange(Exchange):
         self._told_of: set[bytes] = set()
         self._has_spoken = False
         """Whether the connection has come so far that others know of us."""
+        self._has_heard_itself = False
         self._stopped = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection with the broker, and the fleet knows of us."""
+        return self._client is not None and self._has_spoken
 
     async def start(self, hello: Hello) -> None:
         """Raises BrokenInstallation without aiomqtt; BadData for a key, topic or CA file that is none."""
@@ -205,6 +215,7 @@ class MqttExchange(Exchange):
     async def _one_connection(self, tls: "ssl.SSLContext | None") -> None:
         # Ends by raising only.
         self._sealer.begin()
+        self._has_heard_itself = False
         topic = self._topics.hello(self._own)
         will = (topic, self._sealer.seal(topic, Kind.GONE, b""))
         arrivals = Arrivals(self.counts)
@@ -250,10 +261,13 @@ class MqttExchange(Exchange):
             self._said.clear()
             await self._say_hello(client)
             self._has_spoken, self._told = True, None
-            due = self._now() + HELLO_S
-            while self._now() < due:
+            said_at = self._now()
+            while self._now() < said_at + HELLO_S:
                 await asyncio.sleep(_SWEEP_S)
                 self._down(self._roster.silent(self._now()), "it says nothing any more")
+                if not self._has_heard_itself and self._now() > said_at + ECHO_S:
+                    # Mosquitto takes what its access list forbids, and passes it on to nobody.
+                    self._tell_once(self._own, "the broker does not pass on what we say", ACCESS)
                 if self._said.is_set():
                     break
 
@@ -300,13 +314,18 @@ class MqttExchange(Exchange):
             return
         opened = self._opener.open(topic, payload)
         if isinstance(opened, Refused):
+            if opened.session is not None and opened.why is Refusal.OWN:
+                if not self._sealer.is_ours(opened.session):
+                    raise twin(self._config)
+                self._has_heard_itself = True
+                return
             self._refused(opened, message.retain)
         elif not self._take(place, opened):
             self.counts["malformed"] += 1
 
     def _refused(self, refused: Refused, retained: bool) -> None:
-        if refused.why is Refusal.OWN or (retained and refused.why in (Refusal.STALE, Refusal.OLD_SESSION)):
-            return  # our own hello, and what the broker kept of gateways that have gone
+        if retained and refused.why in (Refusal.STALE, Refusal.OLD_SESSION):
+            return  # what the broker has kept of a gateway that has gone
         self.counts[refused.why] += 1
         if refused.why is Refusal.FORGED:
             self._tell_once(
@@ -371,7 +390,7 @@ class MqttExchange(Exchange):
     def _tell_once(self, subject: bytes, what: str, hint: str) -> None:
         if subject not in self._told_of and len(self._told_of) < _MOST_TOLD:
             self._told_of.add(subject)
-            self._on_trouble(BadData(what, device=self._device, hint=hint))
+            self._on_trouble(Unreachable(what, device=self._device, hint=hint))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
