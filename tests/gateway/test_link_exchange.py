@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bitrelay.errors import BadData, DeviceTimeout, NotConnected, TransportClosed, Unreachable
-from bitrelay.gateway.config import PeerConfig, Preference
+from bitrelay.gateway.config import FederationConfig, PeerConfig, Preference
 from bitrelay.gateway.exchange import GatewayUp
 from bitrelay.gateway.link_gate import NOT_TRUSTED
 from bitrelay.gateway.message import FrameMessage, Hello, Outcome, Receipt, encode
@@ -120,6 +120,30 @@ async def test_a_gateway_that_is_open_links_with_strangers_and_does_not_trust_th
         await later(5)
         assert [view.trusted for view in one.exchange.gateways()] == [False]
         assert [view.trusted for view in two.exchange.gateways()] == [True]
+
+
+@virtual_time
+async def test_trust_may_change_while_it_runs() -> None:
+    network = MemoryNetwork()
+    one, two = Site(network, 1, is_open=True), Site(network, 2, peers=named(1))
+    async with sites(one, two):
+        await later(5)
+        trusting = FederationConfig(is_open=True, trust=frozenset({peer_id(2)}))
+        for config, trusted in ((trusting, True), (FederationConfig(is_open=True), False)):
+            one.exchange.configure(config)
+            await later(1)
+            assert [view.trusted for view in one.exchange.gateways()] == [trusted]
+            event = one.events[-1]
+            assert isinstance(event, GatewayUp) and event.gateway.trusted == trusted
+        one.exchange.configure(FederationConfig())
+        await later(1)
+        assert one.linked == set()
+        assert one.downs == [(2, "it is not trusted any more")]
+        await later(100)
+        assert one.linked == two.linked == set()
+        one.exchange.configure(trusting)
+        await later(100)
+        assert one.linked == {2}
 
 
 @pytest.mark.requirement("GWY-20")

@@ -71,6 +71,8 @@ class LinkExchange(Exchange):
         self._started: GatewayLinks | None = None
         self._pools: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
+    live = frozenset({"trust", "is_open"})
+
     @property
     def bound(self) -> tuple[Address, ...]:
         """Where it listens."""
@@ -102,6 +104,11 @@ class LinkExchange(Exchange):
         _encoded(hello)
         self._hello = hello
         self._links.say(hello)
+
+    def configure(self, config: FederationConfig) -> None:
+        self._config = config
+        if self._started is not None:
+            self._started.configure(config)
 
     def gateways(self) -> Sequence[GatewayView]:
         return self._started.views() if self._started is not None else ()
