@@ -151,6 +151,7 @@ MISTAKES = [
     (["[federation]", "max_load = 80"], 6, "a number above 0 up to 1, not 80"),
     (["[federation]", "preference = 'best'"], 6, "'lowest-latency' or 'lowest-cost'"),
     (["[mqtt]", "fleet_key = 'k'"], 5, r"'host' is missing in \[mqtt\]"),
+    (["[mqtt]", "topic = 'a/#'", "host = 'h'", "fleet_key = 3"], 6, "slashes only inside, not 'a/#'"),
     (["[dht]", "listen = ['tcp://0.0.0.0:1']"], 6, "is not for the DHT"),
     (["[dht]", "listen = []"], 6, "0 of them, where 1 to 2 can be"),
     (["[store]", "age_s = 600"], 6, "a number above 0 up to 120, not 600"),

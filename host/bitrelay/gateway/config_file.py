@@ -247,7 +247,7 @@ class _Reading:
                 "username": Rule(rule.text),
                 "password_file": Rule(rule.password_file(self._folder)),
                 "fleet_key": Rule(rule.fleet_key(self._folder), required=True),
-                "topic": Rule(rule.mesh),
+                "topic": Rule(rule.topic),
             },
         )
         for key, needed in (("ca_file", "tls"), ("password_file", "username")):

@@ -23,6 +23,7 @@ from ..transports.address import (
 )
 from .config import PeerConfig
 from .message import MOST_NAME, MOST_SUBSCRIPTIONS, is_mesh_name
+from .mqtt_topics import MOST_PREFIX, is_prefix
 
 KEY_SIZE: Final = 32
 """Bytes of a fleet key."""
@@ -233,6 +234,13 @@ def dht_address(value: Any) -> Udp:
     if not isinstance(address, Udp):
         raise BadValue(f"{shown!r} is not for the DHT", "It takes udp:// alone")
     return address
+
+
+def topic(value: Any) -> str:
+    """What the topics at a broker begin with."""
+    if not isinstance(value, str) or not is_prefix(value):
+        raise ValueError(f"1 to {MOST_PREFIX} bytes of printable text without + # $, slashes only inside")
+    return value
 
 
 def host(value: Any) -> str:

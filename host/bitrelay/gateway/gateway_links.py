@@ -21,7 +21,7 @@ from ..transports.connection_manager import ConnectionManager
 from ..transports.coordinator import HealthCheck, TransportCoordinator, TransportDown, TransportUp
 from ..transports.fair_queue import Traffic
 from ..transports.gate import Gate
-from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses, source_of
+from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses
 from ..transports.peer_channel import ChannelConfig
 from ..transports.selector import TransportType
 from ..transports.transport import DataReceived, Ended, Failed, Transport
@@ -45,6 +45,7 @@ SEND_S: Final = 10.0
 MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
 FLUSH_S: Final = 1.0
+_PER_ADDRESS, _STRANGER_S, _TRUSTED_S = 8, 10.0, 0.0
 HEALTH: Final = HealthCheck(timeout_s=1.0, misses=2, round_trips=1.5, insists=True)
 """Who leaves two pings unanswered, each for a second or one and a half usual round trips, has vanished."""
 CHANNEL: Final = ChannelConfig(linger_s=10.0)
@@ -199,12 +200,15 @@ class GatewayLinks:
         config = self._config
         named = [peer.address for peer in config.peers]
         sources = [*(known_addresses(self._cache) if self._cache is not None else ()), *named]
-        hosts = Counter(map(source_of, named))
         total = max(config.links, 1)
         limits = ConnectionLimits(
             max_total=total,
-            # Somebody may have several gateways behind one router, and named them.
-            max_per_address=max(3, *hosts.values(), 0),
+            # Before the handshake all that come from one router are alike, and a fleet may be behind one. Whoever is
+            # not trusted is hung up on after it, unless the gateway is open to strangers: to that few are let in.
+            max_per_address=_PER_ADDRESS if config.is_open else total,
+            max_per_minute=total,
+            cooldown_s=_STRANGER_S if config.is_open else _TRUSTED_S,
+            known_at_once=total,
             kept_for_known=total // 5,
             kept_for_outbound=total // 10,
         )
