@@ -10,7 +10,6 @@ import typer
 
 from ..errors import BadData, NoDevice
 from ..ports import HOW_TO_GET_ONE, list_devices
-from ..toml_source import BadValue
 from .options import JsonFlag
 from .output import printable, reporting
 from .running import run_until_told
@@ -170,6 +169,8 @@ def _relay(given: str | None, yes: bool) -> str:
 
 
 def _said(error: ValueError) -> str:
+    from ..toml_source import BadValue
+
     hint = getattr(error, "hint", None)
     what = str(error) if isinstance(error, BadValue) else f"it must be {error}"
     return f"{what}. {hint}" if hint else what

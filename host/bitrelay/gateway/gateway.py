@@ -335,13 +335,14 @@ class Gateway:
         for mesh, links in self.relays.items():
             for link in links:
                 was = self._relays_up.get((mesh, link.name))
-                if link.is_up != was:
-                    self._relays_up[mesh, link.name] = link.is_up
-                    if link.is_up:
-                        self._tell(RelayUp(mesh, link.name))
-                        self.feed.wake(mesh)
-                    elif was is not None or link.trouble is not None:
-                        self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+                if link.is_up == was or (was is None and not link.is_up and link.trouble is None):
+                    continue  # nothing new, or it was not tried yet
+                self._relays_up[mesh, link.name] = link.is_up
+                if link.is_up:
+                    self._tell(RelayUp(mesh, link.name))
+                    self.feed.wake(mesh)
+                else:
+                    self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
                 self.bridge.relay_pressure(mesh, min(pressures), now)

@@ -60,6 +60,7 @@ class _Link:
     def __init__(self, peer_id: bytes, now: float) -> None:
         self.peer_id = peer_id
         self.hello: Hello | None = None
+        self.trusted = False
         self.since = now
         self.heard_at = now
         self.said_at = now
@@ -145,6 +146,13 @@ class GatewayLinks:
         if news:
             for link in self._links.values():
                 link.due.set()
+
+    def configure(self, config: FederationConfig) -> None:
+        """Go on with other trust, and more or less open; who is not welcome any more is hung up on."""
+        self._config = config
+        self.gate.configure(config)
+        for link in self._links.values():
+            link.due.set()
 
     def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
         """Keep links with these, too, until they are offered no more."""
@@ -291,8 +299,7 @@ class GatewayLinks:
             # It was started anew, and its connection took the place of the old one: it waits for our hello.
             link.due.set()
         if before is None or hello.uptime_s < before.uptime_s or replace(hello, uptime_s=before.uptime_s) != before:
-            self._changed()
-            await self._events.put(GatewayUp(self._view(link, hello)))
+            await self._tell_up(link, hello)
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
@@ -314,6 +321,13 @@ class GatewayLinks:
                 link.leaving = why
                 self._counts[why] += 1
                 await self._net.disconnect(link.peer_id)
+            elif link.hello is not None and link.trusted != self.gate.trusts(link.peer_id):
+                await self._tell_up(link, link.hello)
+
+    async def _tell_up(self, link: _Link, hello: Hello) -> None:
+        link.trusted = self.gate.trusts(link.peer_id)
+        self._changed()
+        await self._events.put(GatewayUp(self._view(link, hello)))
 
     def _missed(self, link: _Link) -> str | None:
         now = _now()
@@ -324,6 +338,8 @@ class GatewayLinks:
             return "it said no hello"
         if now - link.heard_at >= SILENT_S:
             return "it said nothing for too long"
+        if not self.gate.welcomes(link.peer_id):
+            return "it is not trusted any more"
         return None
 
     async def _say_hello(self, link: _Link) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import BadData, BrokenInstallation, Unreachable
@@ -99,6 +101,24 @@ def open_client(
     )
     client.pending_calls_threshold = 2 * MOST_UNACKNOWLEDGED
     return client
+
+
+@asynccontextmanager
+async def connected(client: "aiomqtt.Client") -> AsyncIterator[None]:
+    """Connected inside. Raises what aiomqtt raises."""
+    from aiomqtt import MqttError
+
+    was_connected = False
+    try:
+        async with client:
+            was_connected = True
+            yield
+    finally:
+        if was_connected:
+            # After what nobody wants to read any more comes how it ended, which asyncio complains of unless it is read.
+            with suppress(MqttError):
+                async for _ in client.messages:
+                    pass
 
 
 async def subscribe(client: "aiomqtt.Client", topic: str, qos: int, *, device: str) -> None:

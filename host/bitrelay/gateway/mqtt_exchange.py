@@ -26,8 +26,8 @@ from .fleet_roster import FleetRoster
 from .message import MOST_BYTES, FrameMessage, Hello, Message, decode, encode
 from .mqtt_broker import (
     ACCESS,
-    ANSWER_S,
     Arrivals,
+    connected,
     demand_aiomqtt,
     open_client,
     publish_kept,
@@ -172,8 +172,7 @@ class MqttExchange(Exchange):
         if self._client is not None and self._outbox is not None:
             await self._say_goodbye(self._client, self._outbox)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,), timeout=_STOP_S + ANSWER_S)
+            await _end((self._task,))
         self._events.close()
 
     async def _put(self, topic: str, message: Message, traffic: Traffic) -> None:
@@ -204,7 +203,7 @@ class MqttExchange(Exchange):
             except Unreachable as error:
                 slow = True
                 self._tell(error)
-            except (MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
+            except (MqttError, OSError, ValueError) as error:  # ValueError: a host name that cannot be one
                 trouble, slow = trouble_of(error, self._config)
                 self._tell(trouble)
             if self._has_spoken:
@@ -220,7 +219,7 @@ class MqttExchange(Exchange):
         will = (topic, self._sealer.seal(topic, Kind.GONE, b""))
         arrivals = Arrivals(self.counts)
         client = open_client(self._config, tls, f"bitrelay-{self._own.hex()[:32]}", will, arrivals)
-        async with client:
+        async with connected(client):
             self._subscribed.clear()
             began = self._now()
             await subscribe(client, self._topics.inbox(self._own), 1, device=self._device)
@@ -228,19 +227,16 @@ class MqttExchange(Exchange):
             await subscribe(client, self._topics.hellos, 1, device=self._device)
             self._client = client
             self._outbox = outbox = Outbox(lambda topic, body: self._publish(client, topic, body), self.counts)
-            tasks = [
-                asyncio.get_running_loop().create_task(work)
-                for work in (self._read(client, arrivals), self._speak(client))
-            ]
+            loop = asyncio.get_running_loop()
+            tasks = [loop.create_task(work) for work in (self._read(client, arrivals), self._speak(client))]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             finally:
                 self._client = self._outbox = None
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, outbox.close(), return_exceptions=True)
+                await outbox.close()
+                await _end(tasks)
                 self._down(self._roster.cut_off(self._now()), "the connection with the broker has ended")
 
     async def _publish(self, client: "aiomqtt.Client", topic: str, body: bytes) -> bool:
@@ -401,6 +397,18 @@ def _encoded(message: Message) -> bytes:
         return encode(message)
     except ValueError as error:
         raise BadData(f"the message cannot be written: {error}") from error
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    # Up to CPython 3.11 asyncio.wait_for, which aiomqtt uses, forgets a cancellation that comes with its result.
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=_STOP_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # so that asyncio does not miss it: the first one was told, it ends the others
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
