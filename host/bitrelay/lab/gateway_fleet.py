@@ -28,18 +28,25 @@ _UP_S = 30.0
 class GatewayRun:
     """One gateway of the fleet. peer_id: 32 bytes. first: the first line it printed, {} until then.
 
-    linked: PeerIds, in hex, of the gateways that it can reach now. relay_up: whether its relay answers.
+    linked: PeerIds, in hex, of the gateways that it can reach now. relay_up: whether its relay answers. What it says is
+    in the folder: gateway.log has its words to people, events.jsonl what it printed.
     """
 
     plan: GatewayPlan
-    config: Path
-    state: Path
-    log: Path
+    folder: Path
     peer_id: bytes = b""
     first: dict[str, Any] = field(default_factory=dict)
     linked: set[str] = field(default_factory=set)
     relay_up: bool = False
     process: TiedProcess | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "gateway.toml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
 
     def has_begun(self) -> bool:
         """Whether it has said where it listens."""
@@ -49,24 +56,28 @@ class GatewayRun:
 class GatewayFleet:
     """`async with GatewayFleet(plans, engine, folder) as fleet:`, then prepare() and start(); leaving ends them all.
 
-    Every gateway trusts every other one, of its own mesh and of the others, and all are linked.
+    Every gateway trusts every other one, of its own mesh and of the others, and all are linked. program: what runs one,
+    with arguments as `bitrelay` takes them.
     """
 
-    def __init__(self, plans: tuple[GatewayPlan, ...], engine: EngineKind, directory: Path) -> None:
+    def __init__(
+        self,
+        plans: tuple[GatewayPlan, ...],
+        engine: EngineKind,
+        directory: Path,
+        program: tuple[str, ...] = (sys.executable, "-m", "bitrelay"),
+    ) -> None:
         if engine is EngineKind.MQTT:
             find_mosquitto()
         self._engine = engine
         self._directory = directory
+        self._program = program
         self._broker: Broker | None = None
         self._news = News()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exit = AsyncExitStack()
         self._watching: set[asyncio.Task[None]] = set()
-        self.runs = [
-            GatewayRun(plan, home / "gateway.toml", home / "state", home / "gateway.log")
-            for plan in plans
-            for home in (directory / plan.name,)
-        ]
+        self.runs = [GatewayRun(plan, directory / plan.name) for plan in plans]
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,8 +115,8 @@ class GatewayFleet:
             run.config.write_text(
                 config_text(run.plan, port, run.state, trust=others, peers=addresses, broker=self._broker)
             )
-            command = (sys.executable, "-m", "bitrelay", "gateway", "run", "--config", str(run.config), "--json")
-            run.process = await TiedProcess.start(command, run.log)
+            command = (*self._program, "gateway", "run", "--config", str(run.config), "--json")
+            run.process = await TiedProcess.start(command, run.folder / "gateway.log")
             self._watch(self._follow(run, run.process))
             await self._until(run.has_begun, f"{run.plan.name} does not start")
             addresses += run.first.get("listen") or ()
@@ -153,12 +164,14 @@ class GatewayFleet:
         run.peer_id = made.local.proof.peer_id
 
     async def _follow(self, run: GatewayRun, process: TiedProcess) -> None:
-        async for line in process.lines():
-            with suppress(ValueError):
-                said = json.loads(line)
-                if isinstance(said, dict):
-                    self._take(run, said)
-                    self._news.tell()
+        with (run.folder / "events.jsonl").open("ab", buffering=0) as events:
+            async for line in process.lines():
+                events.write(line)
+                with suppress(ValueError):
+                    said = json.loads(line)
+                    if isinstance(said, dict):
+                        self._take(run, said)
+                        self._news.tell()
         status = await process.stop()
         raise DeviceError(
             f"the gateway ended with status {status}; the last it said: {process.tail()}", device=run.plan.name
@@ -192,6 +205,4 @@ class GatewayFleet:
             self._failed.set_exception(error)
 
     def _said(self) -> str:
-        return "".join(
-            f"\n{run.plan.name}: {run.process.tail()}" for run in self.runs if run.process and run.process.tail()
-        )
+        return "".join(f"; {run.plan.name} said last: {run.process.tail()}" for run in self.runs if run.process)

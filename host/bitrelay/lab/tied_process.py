@@ -24,7 +24,7 @@ _TAIL_LINES = 5
 
 
 class TiedProcess:
-    """Made by start(). What it prints comes from lines(); that and what it says on stderr is in the file `log`."""
+    """Made by start(). What it prints comes from lines(); what it says on stderr goes to the file `log`."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -48,10 +48,8 @@ class TiedProcess:
     async def lines(self) -> AsyncIterator[bytes]:
         """The lines it prints, until it has ended or closed its output."""
         assert self._process.stdout
-        with self.log.open("ab", buffering=0) as log:
-            while line := await self._process.stdout.readline():
-                log.write(line)
-                yield line
+        while line := await self._process.stdout.readline():
+            yield line
 
     async def stop(self) -> int:
         """End it if it runs; returns its exit status. Harmless when repeated."""
@@ -69,6 +67,6 @@ class TiedProcess:
         return await self._process.wait()
 
     def tail(self) -> str:
-        """The last lines of its log."""
+        """The last lines of its log, in one."""
         said = self.log.read_bytes()[-_TAIL:].decode(errors="replace")
-        return "\n".join(said.splitlines()[-_TAIL_LINES:])
+        return " / ".join(said.splitlines()[-_TAIL_LINES:]) or "nothing"
