@@ -3,8 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from ..transports.address import Address
 from ..transports.fair_queue import Traffic
+from .config import FederationConfig
 from .message import FrameMessage, Hello, Message
 
 
@@ -50,7 +53,20 @@ ExchangeEvent = GatewayUp | GatewayDown | MessageCame
 
 
 class Exchange(ABC):
-    """Other gateways. What goes wrong with one of them is told by GatewayDown, never raised by next_event()."""
+    """Other gateways. What goes wrong with one of them is told by GatewayDown, never raised by next_event().
+
+    live: the fields of FederationConfig that configure() takes.
+    """
+
+    live: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def listening(self) -> Sequence[Address]:
+        """Where others reach it, from the start on; none where they meet elsewhere."""
+        return ()
+
+    def configure(self, config: FederationConfig) -> None:  # noqa: B027 (there may be nothing that it can take)
+        """Go on with this; what is not in `live` is as it was."""
 
     @abstractmethod
     async def start(self, hello: Hello) -> None:

@@ -1,0 +1,139 @@
+"""What a gateway relayed, on its way into the ledger: in batches, off the event loop.
+
+The last word about a frame goes to the gateway that sent it when its entry is on the disk. A ledger that fails is told
+of and holds nothing up (row MSH-42).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shared_protocol.frame import ID_SIZE, MAX_TTL, TTL
+
+from ..errors import BitrelayError
+from ..mesh.relay_chain import packet_hash
+from ..mesh.relay_fee import FeeRule, Relayed
+from ..mesh.relay_ledger import RelayEvent, RelayLedger
+from .bridge import Down
+
+_log = logging.getLogger(__name__)
+
+GATHER_S: Final = 0.02
+MOST_GATHERED: Final = 16_384
+"""Events that wait for the disk; when there are more, they are not recorded, and counted."""
+RECENT_MS: Final = 300_000
+MOST_RECENT: Final = 20_000
+_HOPS_OF_TTL = MAX_TTL + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    down: Down
+    target: str
+    time_ms: int
+    waited_ms: float
+    then: Callable[[], None] | None
+
+
+class RelayRecord:
+    """ledger: None to keep none. failed: called when events could not be recorded, with how many and why."""
+
+    def __init__(
+        self,
+        ledger: RelayLedger | None,
+        rule: FeeRule,
+        *,
+        wall_ms: Callable[[], int],
+        failed: Callable[[int, BitrelayError | None], None],
+    ) -> None:
+        self.recorded = 0
+        self._ledger = ledger
+        self._rule = rule
+        self._wall_ms = wall_ms
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._gathered: list[_Sent] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def recent(self) -> set[tuple[str, bytes]]:
+        """What was relayed before the last start and may still be about: meshes and hashes of frames. May block."""
+        if self._ledger is None:
+            return set()
+        since = self._wall_ms() - RECENT_MS
+        entries = self._ledger.entries(max(0, self._ledger.last - MOST_RECENT), MOST_RECENT)
+        return {(entry.event.target, entry.event.packet_hash) for entry in entries if entry.event.time_ms >= since}
+
+    def relayed(self, down: Down, target: str, waited_ms: float, then: Callable[[], None] | None) -> None:
+        """A frame went into a mesh so long after it was heard; then is called when that is recorded, or will not be."""
+        if self._ledger is None:
+            if then is not None:
+                then()
+            return
+        if len(self._gathered) >= MOST_GATHERED:
+            self._failed(1, None)
+            if then is not None:
+                then()
+            return
+        self._gathered.append(_Sent(down, target, self._wall_ms(), waited_ms, then))
+        if self._writing is None:
+            self._writing = self._loop.create_task(self._write())
+
+    async def close(self) -> None:
+        """Have all of it on the disk, and close the ledger."""
+        while self._writing is not None:
+            await asyncio.wait((self._writing,))
+        if self._ledger is not None:
+            self._ledger.close()
+
+    async def prune(self, keep_s: float) -> None:
+        """Let go of old entries."""
+        if self._ledger is not None:
+            while self._writing is not None:
+                await asyncio.wait((self._writing,))
+            self._writing = self._loop.create_task(self._prune(self._ledger, keep_s))
+            await asyncio.wait((self._writing,))
+
+    async def _write(self) -> None:
+        assert self._ledger is not None
+        try:
+            await asyncio.sleep(GATHER_S)
+            while self._gathered:
+                batch, self._gathered = self._gathered, []
+                try:
+                    await asyncio.to_thread(self._append, self._ledger, batch)
+                    self.recorded += len(batch)
+                except BitrelayError as error:
+                    self._failed(len(batch), error)
+                for sent in batch:
+                    if sent.then is not None:
+                        sent.then()
+        finally:
+            self._writing = None
+
+    def _append(self, ledger: RelayLedger, batch: list[_Sent]) -> None:
+        ledger.append([relay_event(s.down, s.target, s.time_ms, s.waited_ms, self._rule) for s in batch])
+
+    async def _prune(self, ledger: RelayLedger, keep_s: float) -> None:
+        try:
+            await asyncio.to_thread(ledger.prune, keep_s)
+        except BitrelayError as error:
+            self._failed(0, error)
+        finally:
+            self._writing = None
+
+
+def relay_event(down: Down, target: str, time_ms: int, waited_ms: float, rule: FeeRule) -> RelayEvent:
+    """What the ledger has of a frame that went into a mesh."""
+    hops = _HOPS_OF_TTL - down.value[TTL]
+    return RelayEvent(
+        packet_hash(down.value),
+        down.frame.sender,
+        down.frame.recipient or bytes(ID_SIZE),
+        hops,
+        down.origin,
+        target,
+        time_ms,
+        rule.fee(Relayed(hops, len(down.value), waited_ms)),
+    )
