@@ -68,7 +68,7 @@ class Show:
         asked: Collection[str] | None = None,
     ) -> None:
         self.scenario = scenario
-        self.phase = "flashing"
+        self.phase = ""
         self._stages: dict[str, str] = {}
         self._frames = frames
         self._on_progress = on_progress
@@ -81,6 +81,7 @@ class Show:
 
     async def flash(self, lab: Lab) -> None:
         """Flash the lab's blank boards."""
+        self.phase = "flashing"
         await flash_lab(lab, self._stages.__setitem__)
 
     async def draw(self, lab: Lab) -> None:

@@ -74,7 +74,7 @@ async def run_gateway_demo(
     on_progress: Callable[[Picture], None] = lambda picture: None,
     while_up: Callable[[DemoResult, Lab], Coroutine[Any, Any, None]] | None = None,
 ) -> GatewayDemoResult:
-    """Flash two lines of `boards` relays (1 to 3), bridge them, and send `frames` frames each way at `rate` a second.
+    """Bridge two lines of `boards` relays (1 to 3), and send `frames` frames each way at `rate` a second.
 
     per_mesh: gateways of each mesh, 1 or 2, not more than boards. engine: what carries frames between them. The rest is
     as in demo.run_demo. Raises what goes wrong with gateways, too: DeviceError for one that ends.
@@ -84,7 +84,7 @@ async def run_gateway_demo(
     plans = plan_gateways(west, east, per_mesh)
     gates = [plan.relay for plan in plans]
     async with (
-        Lab(scenario, micropython=micropython, blank=True) as lab,
+        Lab(scenario, micropython=micropython) as lab,
         GatewayFleet(plans, engine, lab.directory) as fleet,
     ):
         mesh_of = dict.fromkeys((LEFT, *west), WEST) | dict.fromkeys((RIGHT, *east), EAST)
@@ -138,8 +138,8 @@ def two_lines(boards: int, frames: int, rate: float, lowered: int | None) -> Sce
 
 
 async def _run(show: "_GatewayShow", lab: Lab, fleet: GatewayFleet) -> tuple[Report, float]:
-    await together(show.flash(lab), fleet.prepare())
     show.phase = "starting"
+    await fleet.prepare()
     await together(lab.ready(), fleet.start(lab))
     await fleet.whole()
     await _cross(lab)
@@ -210,6 +210,6 @@ class _GatewayShow(Show):
 
     def figures(self, board: Board) -> RelayFigures:
         figures = super().figures(board)
-        if board.name not in self._gates or self.phase in ("flashing", "starting"):
+        if board.name not in self._gates or self.phase == "starting":
             return figures
         return replace(figures, forwarded=self._crossings.said(board.name))
