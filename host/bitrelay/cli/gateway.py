@@ -174,7 +174,7 @@ async def _checked(out: Output, path: Path) -> "GatewayConfig":
 
 def _tell_up(out: Output, service: "GatewayService") -> None:
     gateway = service.gateway
-    listen = [str(address) for address in service.listening]
+    listen = [str(address) for address in service.bound]
     meshes = [mesh.name for mesh in gateway.config.meshes]
     if out.as_json:
         out.record(

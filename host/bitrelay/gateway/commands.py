@@ -32,7 +32,7 @@ class Commands:
 
     async def _status(self, tell: Tell) -> Any:
         service = self._service
-        more = {"listen": [str(address) for address in service.listening], "metrics": service.metrics}
+        more = {"listen": [str(address) for address in service.bound], "metrics": service.metrics}
         return report.status(service.gateway) | more
 
     async def _peers(self, tell: Tell) -> Any:

@@ -40,5 +40,5 @@ def exchange_of(
         difficulty=config.difficulty,
         cache=identity.cache,
         discovery=found_in,
-        clock=clock,
+        find=config.dht.find if config.dht is not None else (),
     )

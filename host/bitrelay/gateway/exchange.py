@@ -61,8 +61,8 @@ class Exchange(ABC):
     live: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def listening(self) -> Sequence[Address]:
-        """Where others reach it, from the start on; none where they meet elsewhere."""
+    def bound(self) -> tuple[Address, ...]:
+        """Where it listens, from the start on; nowhere if gateways meet at a broker."""
         return ()
 
     def configure(self, config: FederationConfig) -> None:  # noqa: B027 (there may be nothing that it can take)

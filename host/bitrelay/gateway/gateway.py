@@ -112,7 +112,6 @@ class Gateway:
     async def start(self) -> None:
         """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
         self._offers_changed()
-        await self.exchange.start(self.hello())
         before = await asyncio.to_thread(self.record.recent)
         await self.exchange.start(self.hello())
         self.feed.start(before)
@@ -336,13 +335,14 @@ class Gateway:
         for mesh, links in self.relays.items():
             for link in links:
                 was = self._relays_up.get((mesh, link.name))
-                if link.is_up != was:
-                    self._relays_up[mesh, link.name] = link.is_up
-                    if link.is_up:
-                        self._tell(RelayUp(mesh, link.name))
-                        self.feed.wake(mesh)
-                    elif was is not None or link.trouble is not None:
-                        self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+                if link.is_up == was or (was is None and not link.is_up and link.trouble is None):
+                    continue  # nothing new, or it was not tried yet
+                self._relays_up[mesh, link.name] = link.is_up
+                if link.is_up:
+                    self._tell(RelayUp(mesh, link.name))
+                    self.feed.wake(mesh)
+                else:
+                    self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
                 self.bridge.relay_pressure(mesh, min(pressures), now)
@@ -358,11 +358,10 @@ class Gateway:
                 self._tell(Throttled(gateway, view.hello.name if view else "", count))
         self._throttled_told = {who: at for who, at in self._throttled_told.items() if now - at < _TOLD_AGAIN_S}
 
-    def _failed(self, count: int, error: BitrelayError | None) -> None:
+    def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
-        if error is not None:
-            _log.warning("%d relayed frames are not in the ledger: %s", count, error)
-            self._tell(Trouble(error))
+        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
+        self._tell(Trouble(error))
 
     def _make_buckets(self) -> None:
         # A second's worth at once.

@@ -132,6 +132,7 @@ class MeshFeed:
                 if not await self._send(mesh, relay, batch):
                     wait = AGAIN_S
             if wait == 0.0:
+                await self._record.room()
                 continue
             try:
                 async with asyncio.timeout(wait):

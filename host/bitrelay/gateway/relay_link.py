@@ -67,7 +67,7 @@ class PortLink(RelayLink):
         self.name = name
         self._opened = opened
         self._port: RelayPort | None = None
-        self._trouble: str | None = "it has not been opened yet"
+        self._trouble: str | None = None
         self._pressure = 0.0
         self._send_s = 0.0
         self._sends = 0
@@ -96,7 +96,8 @@ class PortLink(RelayLink):
     async def send(self, frame: bytes) -> None:
         port = self._port
         if port is None:
-            raise DeviceLost(f"the relay is not there ({self._trouble})", device=self.name)
+            why = self._trouble or "it has not been opened yet"
+            raise DeviceLost(f"the relay is not there ({why})", device=self.name)
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:

@@ -21,8 +21,8 @@ from .bridge import Down
 _log = logging.getLogger(__name__)
 
 GATHER_S: Final = 0.02
-MOST_GATHERED: Final = 16_384
-"""Events that wait for the disk; when there are more, they are not recorded, and counted."""
+MOST_GATHERED: Final = 8192
+"""Events that wait for the disk; when there are so many, nothing more goes into a mesh until they are there."""
 RECENT_MS: Final = 300_000
 MOST_RECENT: Final = 20_000
 _HOPS_OF_TTL = MAX_TTL + 1
@@ -46,7 +46,7 @@ class RelayRecord:
         rule: FeeRule,
         *,
         wall_ms: Callable[[], int],
-        failed: Callable[[int, BitrelayError | None], None],
+        failed: Callable[[int, BitrelayError], None],
     ) -> None:
         self.recorded = 0
         self._ledger = ledger
@@ -55,6 +55,7 @@ class RelayRecord:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._gathered: list[_Sent] = []
+        self._taken = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
     def recent(self) -> set[tuple[str, bytes]]:
@@ -71,14 +72,16 @@ class RelayRecord:
             if then is not None:
                 then()
             return
-        if len(self._gathered) >= MOST_GATHERED:
-            self._failed(1, None)
-            if then is not None:
-                then()
-            return
         self._gathered.append(_Sent(down, target, self._wall_ms(), waited_ms, then))
         if self._writing is None:
             self._writing = self._loop.create_task(self._write())
+
+    async def room(self) -> None:
+        """Wait until more can be taken. Lets others have a turn in any case."""
+        while len(self._gathered) >= MOST_GATHERED:
+            self._taken.clear()
+            await self._taken.wait()
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Have all of it on the disk, and close the ledger."""
@@ -101,6 +104,7 @@ class RelayRecord:
             await asyncio.sleep(GATHER_S)
             while self._gathered:
                 batch, self._gathered = self._gathered, []
+                self._taken.set()
                 try:
                     await asyncio.to_thread(self._append, self._ledger, batch)
                     self.recorded += len(batch)

@@ -39,7 +39,6 @@ def peers(gateway: Gateway) -> list[Values]:
     """The gateways that can be reached now, and those that were and have numbers still (up: False)."""
     views = {view.peer_id: view for view in gateway.exchange.gateways()}
     counted = gateway.numbers.peers
-    throttled = gateway.bridge.throttled
     found: list[Values] = []
     for peer_id in dict.fromkeys((*views, *counted)):
         view = views.get(peer_id)
@@ -56,7 +55,6 @@ def peers(gateway: Gateway) -> list[Values]:
                 "load_percent": hello.load if hello else None,
                 "capacity": hello.capacity if hello else None,
                 "fee": hello.fee if hello else None,
-                "throttled": throttled.get(peer_id, 0),
             }
             | _peer_numbers(counted.get(peer_id) or PeerNumbers())
         )

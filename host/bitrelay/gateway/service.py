@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from .metrics import MetricsServer
 from .relay_link import PortLink
 from .relay_opening import relay_link
 from .reload import reload
-from .state import FRAMES, LEDGER
+from .state import FRAMES, LEDGER, MESHES
 from .store import FrameStore
 from .told import Reloaded, ReloadRefused, SetAside, Told, Trouble
 
@@ -71,9 +71,9 @@ class GatewayService:
         return self._gateway
 
     @property
-    def listening(self) -> Sequence[Address]:
-        """Where other gateways reach us."""
-        return self.gateway.exchange.listening
+    def bound(self) -> tuple[Address, ...]:
+        """Where we listen for other gateways."""
+        return self.gateway.exchange.bound
 
     @property
     def metrics(self) -> str | None:
@@ -128,7 +128,8 @@ class GatewayService:
             self._tell_set_aside(aside)
         relays = self._relays(lambda: LocalNode(keys.on_air_id, keys.peer_id))
         gateway = Gateway(
-            keys.peer_id, config, exchange, relays, store, ledger, tell=self._tell, clock=self._clock
+            keys.peer_id, config, exchange, relays, store, ledger,
+            tell=self._tell, clock=self._clock, memory=self._directory.path / MESHES,
         )  # fmt: skip
         self._gateway = gateway
         self._open.push_async_callback(gateway.stop)

@@ -7,6 +7,7 @@ from ..identity.private_file import data_home
 
 LEDGER: Final = "ledger.sqlite"
 FRAMES: Final = "frames.sqlite"
+MESHES: Final = "meshes.json"
 
 
 def default_directory() -> Path:
