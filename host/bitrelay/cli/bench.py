@@ -147,7 +147,7 @@ def gateway(
         bool, typer.Option("--kill", help="With --pairs: one gateway of each mesh ends without a word in the middle.")
     ] = False,
     engine: Annotated[
-        str, typer.Option("--engine", help="With --pairs: links, or mqtt (starts a Mosquitto).")
+        str, typer.Option("--engine", help="With --pairs: links or mqtt (starts a Mosquitto).")
     ] = "links",
     json: JsonFlag = False,
 ) -> None:
