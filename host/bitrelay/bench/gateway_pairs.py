@@ -130,7 +130,7 @@ async def with_mosquitto(run: Callable[..., Coroutine[Any, Any, PairFigures]]) -
     with TemporaryDirectory() as folder:
         process, broker = await start_broker(Path(folder))
         try:
-            key = bytes.fromhex(broker.key.read_text())
+            key = bytes.fromhex(broker.fleet_key.read_text())
             return await run(mqtt=MqttConfig("127.0.0.1", broker.port, fleet_key=key))
         finally:
             await process.stop()
