@@ -84,6 +84,7 @@ def open_existing(path: Path, schema: Schema) -> sqlite3.Connection:
         _make_private(path, os.O_RDWR)
         connection = _connect(path)
         try:
+            _demand_tables(connection, path, schema)
             _check(connection, path, schema)
         except BaseException:
             connection.close()
@@ -103,7 +104,7 @@ def open_to_read(path: Path, schema: Schema) -> sqlite3.Connection:
             connection.text_factory = partial(str, encoding="utf-8", errors="replace")
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_READ)
             connection.execute("PRAGMA trusted_schema = OFF")
-            _check_kind(connection, path, schema)
+            _demand_tables(connection, path, schema)
         except BaseException:
             connection.close()
             raise
@@ -202,6 +203,11 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
             f"PRAGMA user_version = {schema.version}; COMMIT;"
         )
     connection.executescript(schema.indexes)
+
+
+def _demand_tables(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    if not _check_kind(connection, path, schema):
+        raise BadData(f"{path} is empty")
 
 
 def _check_kind(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
