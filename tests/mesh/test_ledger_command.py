@@ -85,7 +85,7 @@ def test_prune_lets_go_of_what_is_older(ledger: Path, state: Path, tmp_path: Pat
     file = tmp_path / "export.jsonl"
     file.write_text(run("export", "--state", state).stdout)
     ledger_of(ledger, (1,), Clock(4_000_000_000)).close()
-    assert documents(run("prune", "--state", state, "--keep", "1e9", "--json")) == [{"pruned": 0}]
+    assert documents(run("prune", "--state", state, "--keep", "1000000000", "--json")) == [{"pruned": 0}]
     result = run("prune", "--state", state, "--keep", "0")
     assert (result.exit_code, "entries are gone" in result.stdout) == (0, True)
     assert documents(run("show", "--state", state, "--json"))[0]["entries"] in (1, 5)
