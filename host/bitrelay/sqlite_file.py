@@ -111,7 +111,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is read within is of one moment, whatever others write meanwhile: their log grows for as long as it lasts."""
+    """What is read within is of one moment, whatever others write meanwhile: as long as it lasts, their log grows."""
     connection.execute("BEGIN")
     try:
         yield

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,3 +313,17 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         verify_file(tmp_path / "nothing")
     with pytest.raises(PortError):
         verify_file(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["entries", "blocks"])
+def test_what_lies_below_what_was_pruned_is_found(tmp_path: Path, table: str) -> None:
+    path = made(tmp_path)
+    column = "number" if table == "entries" else "last"
+    database = sqlite3.connect(path)
+    with database:
+        (names,) = database.execute(f"SELECT group_concat(name) FROM pragma_table_info('{table}')").fetchone()
+        values = names.replace(column, "1", 1)
+        database.execute(f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} LIMIT 1")
+    database.close()
+    verdict = verify_file(path)
+    assert verdict.broken is not None and verdict.broken.number == 3
