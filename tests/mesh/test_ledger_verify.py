@@ -5,6 +5,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,6 @@ def forged(records: Records) -> None:
     head = bytes.fromhex(records[2]["head"])
     for number, record in zip((4, 5, 6), records[3:6], strict=True):
         record["fee"] = 1000 if number == 4 else record["fee"]
-        from dataclasses import replace
-
         head = linked(head, number, replace(entry if number == 4 else event(number), fee=record["fee"]))
         record["hash"] = head.hex()
     seal = records[6]
