@@ -236,10 +236,10 @@ class Bridge:
                 plain = self._routes.only(place)
         if not plain.targets:
             return self._not_up(frame, Drop.NOT_SUBSCRIBED)
-        targets = self._left(plain.targets, frame.key)
+        carried = self._carried.get(frame.key)
+        targets = self._left(plain.targets, frame.key, carried)
         if not targets:
             return self._not_up(frame, Drop.DUPLICATE)
-        carried = self._carried.get(frame.key)
         self._carried.put(frame.key, (*carried, *targets) if carried else targets, now)
         if frame.type == TYPE_ANNOUNCE:
             here.newest.crossed(frame, targets, now)
@@ -250,17 +250,13 @@ class Bridge:
             return plain
         return Heard(targets, before=before)
 
-    def _left(self, targets: tuple[str, ...], key: bytes) -> tuple[str, ...]:
+    def _left(self, targets: tuple[str, ...], key: bytes, carried: tuple[str, ...] | None) -> tuple[str, ...]:
         # Those of the targets where it neither went nor is known.
-        carried = self._carried.get(key)
-        meshes = self._meshes
-        if carried is None and not any(name in meshes and meshes[name].known.get(key) is not None for name in targets):
-            return targets
-        return tuple(
-            name
-            for name in targets
-            if not (carried and name in carried or name in meshes and meshes[name].known.get(key) is not None)
-        )
+        there = set(carried or ())
+        for name, mesh in self._meshes.items():
+            if mesh.known.get(key) is not None:
+                there.add(name)
+        return tuple(name for name in targets if name not in there) if not there.isdisjoint(targets) else targets
 
     def _learn(self, frame: BridgeFrame, mesh: str, signer: bytes | None, config: MeshConfig, now: float) -> None:
         if signer is None:
