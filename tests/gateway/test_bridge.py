@@ -374,7 +374,7 @@ def test_what_comes_into_the_mesh_by_another_way_need_not_wait(how: str) -> None
 
 
 def test_what_the_relay_did_not_take_is_the_next_again() -> None:
-    found = bridge()
+    found = bridge(mesh("A", DownlinkConfig(enabled=True)))
     told, said, other = announce(ALICE), frame(), frame()
     for each in (told, said, other):
         arrived(found, each)
@@ -383,6 +383,28 @@ def test_what_the_relay_did_not_take_is_the_next_again() -> None:
     for down in reversed(batch):
         found.not_sent("A", down, 0)
     assert [down.frame for down in downs(found)] == [told, said, other]
+
+
+def test_a_flood_of_forged_announces_is_cut_off_before_its_signatures_cost_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked = []
+    monkeypatch.setattr("bitrelay.gateway.announce_filter.is_signed", lambda frame, signer: checked.append(frame))
+    found = bridge(mesh("A", DownlinkConfig(enabled=True)))
+    for number in range(100):
+        said = announce(EVE, WALL + number)
+        assert arrived(found, said) in (Outcome.MALFORMED, Outcome.OVER_BUDGET)
+    assert len(checked) == 30
+    assert found.throttled == {FAR: 70}
+
+
+def test_an_announce_that_did_not_go_down_does_not_keep_out_the_next() -> None:
+    found = bridge(mesh("A", DownlinkConfig(enabled=True)))
+    for _ in range(15):
+        arrived(found, frame(sender=ALICE.peer_id))
+    assert arrived(found, announce(ALICE)) is Outcome.OVER_BUDGET
+    assert arrived(found, announce(ALICE, WALL + 1), now=5) is Outcome.QUEUED
+    assert arrived(found, announce(ALICE, WALL + 2), now=10) is Outcome.REFUSED
 
 
 @pytest.mark.requirement("GWY-15")
@@ -463,6 +485,21 @@ def test_what_is_too_old_to_matter_is_forgotten() -> None:
     assert heard(found, said, now=2000).targets
     to_alice = frame(TYPE_NOISE_ENCRYPTED, sender=BOB.peer_id, recipient=ALICE.peer_id)
     assert heard(found, to_alice, now=2700).targets == ("X", "B")
+
+
+def test_after_a_while_nothing_is_left() -> None:
+    found = bridge(offers=[offer("X")])
+    found.forget(0)
+    heard(found, announce(ALICE))
+    heard(found, frame())
+    arrived(found, announce(BOB))
+    downs(found)
+    here = found._meshes["A"]
+    tables = (found._carried, found._whereabouts, here.known, here.announces, here.newest, here.down._announces)
+    assert all(len(table) for table in tables)
+    for now in range(0, 1000, 50):
+        found.forget(now)
+    assert not any(len(table) for table in tables)
 
 
 def test_tables_stay_bounded_in_a_flood() -> None:

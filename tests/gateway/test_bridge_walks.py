@@ -72,7 +72,9 @@ class World:
             recipient = self.rng.choice(PHONES).peer_id if type == TYPE_NOISE_ENCRYPTED else None
             ttl = self.rng.randrange(1, 8)
             found = frame(type, ttl, self.wall_ms, phone.peer_id, self.rng.randbytes(20), recipient=recipient)
-        self.said.setdefault(found.key, (name, found))
+        if found.key in self.said:  # nobody says the same in two meshes at once
+            return
+        self.said[found.key] = (name, found)
         self.air(name, found.value, self.rng.randrange(1, 3))
 
     def air(self, name: str, value: bytes, times: int) -> None:

@@ -70,6 +70,14 @@ def test_the_load_tells_how_much_of_the_budget_is_used() -> None:
     assert budget.load(300) < 0.01
 
 
+def test_a_new_budget_does_not_count_for_the_time_before_it() -> None:
+    budget = DownlinkBudget(USUAL)
+    sent_within(budget, 60)
+    budget.configure(DownlinkConfig(enabled=True, frames_per_minute=60_000, airtime_percent=100), 120)
+    assert sent_within(budget, 0.001, 120).count(120) == 3
+    assert len(sent_within(budget, 1, 121)) > 50
+
+
 def test_a_budget_of_nothing_waits_and_does_not_wait_for_ever() -> None:
     budget = DownlinkBudget(DownlinkConfig(enabled=True, frames_per_minute=0, airtime_percent=0))
     budget.charge(100, 0)
