@@ -106,8 +106,11 @@ def test_authors_are_bounded_and_forgotten() -> None:
     for number in range(6):
         announces.judge(announce(PhoneIdentity(f"phone {number}")), 60, number)
     assert len(announces) == 3
-    announces.forget(60, 64)
+    announces.judge(announce(PhoneIdentity("phone 3")), 0, 6)  # again, so it is the newest now
+    announces.forget(60, 65)
     assert len(announces) == 1
+    announces.forget(60, 66)
+    assert len(announces) == 0
 
 
 def test_a_kept_announce_goes_before_talk_where_none_went_lately() -> None:
@@ -152,3 +155,15 @@ def test_kept_announces_are_bounded() -> None:
         phone = PhoneIdentity(f"phone {number}")
         newest.keep(announce(phone), phone.signing_key, number, WALL)
     assert len(newest) == 2
+
+
+def test_a_newer_announce_is_kept_for_longer_and_the_targets_it_knows_are_bounded() -> None:
+    newest = NewestAnnounces()
+    for now in (0, 200):
+        newest.keep(announce(at=WALL + now * 1000), ALICE.signing_key, now, WALL + now * 1000)
+    newest.forget(300)
+    assert len(newest) == 1
+    for number in range(300):
+        assert newest.due(ALICE.peer_id, (f"mesh {number}",), 60, 300, WALL + 300_000)
+    assert newest.due(ALICE.peer_id, ("mesh 299",), 60, 301, WALL + 301_000) == ()
+    assert newest.due(ALICE.peer_id, ("mesh 0",), 60, 301, WALL + 301_000)

@@ -1,12 +1,14 @@
 """What crosses, to whom, and what of it goes down."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from bitrelay.gateway.bridge import OUTCOMES, Bridge, Down, Drop, Heard
 from bitrelay.gateway.bridge_frame import BridgeFrame
 from bitrelay.gateway.config import DownlinkConfig, MeshConfig
+from bitrelay.gateway.downlink_budget import MOST_GATEWAYS
 from bitrelay.gateway.message import MeshOffer, Outcome
 from bitrelay.lab.phone_identity import PhoneIdentity
 from bitrelay.transports.fair_queue import Traffic
@@ -405,6 +407,12 @@ def test_an_announce_that_did_not_go_down_does_not_keep_out_the_next() -> None:
     assert arrived(found, announce(ALICE)) is Outcome.OVER_BUDGET
     assert arrived(found, announce(ALICE, WALL + 1), now=5) is Outcome.QUEUED
     assert arrived(found, announce(ALICE, WALL + 2), now=10) is Outcome.REFUSED
+    found = bridge(mesh("A", replace(OPEN, queue=1)))
+    arrived(found, announce(ALICE))
+    arrived(found, frame())
+    assert found.dropped[0].reason is Drop.QUEUE_FULL
+    downs(found)
+    assert arrived(found, announce(ALICE, WALL + 1)) is Outcome.QUEUED
 
 
 @pytest.mark.requirement("GWY-15")
@@ -503,14 +511,14 @@ def test_after_a_while_nothing_is_left() -> None:
 
 
 def test_tables_stay_bounded_in_a_flood() -> None:
-    found = bridge(mesh("A"), offers=[offer("X")])
-    for number in range(3000):
-        said = frame(sender=author(number))
-        heard(found, said, now=number / 1000)
-        arrived(found, frame(sender=author(number)), whence=gateway(number), now=number / 1000)
+    found = bridge(mesh("A", replace(OPEN, gateway_per_minute=1)), offers=[offer("X")])
+    for number in range(1500):
+        heard(found, frame(sender=author(number)))
+        for _ in range(2):
+            arrived(found, frame(sender=author(number)), whence=gateway(number))
         found.dropped.clear()
     assert sum(found.waiting("A").values()) == OPEN.queue
-    assert len(found.throttled) <= 1024
+    assert len(found.throttled) == MOST_GATEWAYS
 
 
 def test_many_phones_announce_and_are_told_apart() -> None:

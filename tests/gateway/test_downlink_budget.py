@@ -127,6 +127,18 @@ def test_a_forged_announce_costs_a_whole_frame() -> None:
     assert admission.is_spent(gateway(1), 0)
 
 
+def test_budgets_of_many_are_bounded_and_who_is_active_does_not_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitrelay.gateway.downlink_budget.MOST_AUTHORS", 10)
+    admission = Admission(USUAL)
+    passed = 0
+    for number in range(100):
+        admission.charge(author(100 + number), None, 0)
+        passed += admission.charge(author(1), None, 0) is None
+    assert passed == 15
+    # Who is not heard of for that long has a full budget again.
+    assert admitted(admission, author(100), None, 20) == 15
+
+
 def test_new_budgets_hold_for_those_that_are_known() -> None:
     admission = Admission(USUAL)
     assert admitted(admission, author(1), None, 100) == 15

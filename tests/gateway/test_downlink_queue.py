@@ -77,6 +77,17 @@ def test_talk_passes_the_pictures_that_wait_and_pictures_go_on() -> None:
     assert queue.counts()[Traffic.BULK] == 200
 
 
+def test_a_class_that_was_idle_has_not_saved_up_a_share() -> None:
+    queue = DownlinkQueue(1000)
+    for _ in range(100):
+        queue.push(waiting(of(Traffic.BULK)))
+    taken(queue, 50)
+    for _ in range(100):
+        queue.push(waiting(of(Traffic.BACKGROUND)))
+    sent = Counter(found.frame.traffic for found in taken(queue, 30))
+    assert sent[Traffic.BACKGROUND] == pytest.approx(10, abs=1)
+
+
 def test_what_is_alone_goes_in_order() -> None:
     queue = DownlinkQueue(1000)
     frames = [waiting(of(Traffic.BULK)) for _ in range(20)]

@@ -26,6 +26,8 @@ def test_it_never_holds_more_than_two_generations_and_keeps_the_newest() -> None
     for number in range(10_000):
         cache.put(key(number), number, number)
         assert len(cache) <= 200
+    cache.put(key(9_999), 9_999, 10_000)  # one that is there takes no room
+    assert cache.get(key(9_850)) == 9_850
     assert all(cache.get(key(number)) == number for number in range(9_900, 10_000))
 
 
