@@ -18,7 +18,7 @@ from .announce_filter import AnnounceFilter, NewestAnnounces
 from .bridge_frame import BridgeFrame
 from .config import MeshConfig
 from .crossing import OUTCOMES, Down, Drop, Dropped, Heard
-from .downlink import Downlink, Known, KnownFrames
+from .downlink import BROUGHT, Downlink, KnownFrames
 from .downlink_budget import MOST_GATEWAYS
 from .downlink_queue import Waiting
 from .eligibility import barred, seconds_left
@@ -101,9 +101,11 @@ class Bridge:
             return self._not_up(frame, reason)
         known = here.known.get(frame.key)
         if known is not None:
-            if known is Known.WAITING:
+            if known != BROUGHT:
+                return self._not_up(frame, Drop.DUPLICATE)
+            if here.down.queue.find(frame.key) is not None:
                 self._drop(here.down.came_otherwise((frame.key,), now))
-            return self._not_up(frame, Drop.FROM_INTERNET if isinstance(known, Known) else Drop.DUPLICATE)
+            return self._not_up(frame, Drop.FROM_INTERNET)
         signer = None
         if frame.type == TYPE_ANNOUNCE:
             judged = here.announces.judge(frame, here.config.announce_every_s, now)
@@ -155,7 +157,7 @@ class Bridge:
         keys = tuple(keys)
         for key in keys:
             author = here.known.get(key)
-            if isinstance(author, bytes):
+            if author:
                 # We heard it before we were told. Its author is elsewhere.
                 self._whereabouts.unlearn(author, mesh)
         self._drop(here.down.came_otherwise(keys, now))
@@ -220,7 +222,7 @@ class Bridge:
         here = self._meshes.get(mesh)
         if here is not None:
             for key in keys:
-                here.known.put(key, Known.BROUGHT, now)
+                here.known.put(key, BROUGHT, now)
 
     def _up(self, here: _Mesh, frame: BridgeFrame, now: float, wall_ms: int) -> Heard:
         # Where a frame that may cross and is new goes.
@@ -236,10 +238,10 @@ class Bridge:
                 plain = self._routes.only(place)
         if not plain.targets:
             return self._not_up(frame, Drop.NOT_SUBSCRIBED)
-        targets = self._left(plain.targets, frame.key)
+        carried = self._carried.get(frame.key)
+        targets = self._left(plain.targets, frame.key, carried)
         if not targets:
             return self._not_up(frame, Drop.DUPLICATE)
-        carried = self._carried.get(frame.key)
         self._carried.put(frame.key, (*carried, *targets) if carried else targets, now)
         if frame.type == TYPE_ANNOUNCE:
             here.newest.crossed(frame, targets, now)
@@ -250,17 +252,13 @@ class Bridge:
             return plain
         return Heard(targets, before=before)
 
-    def _left(self, targets: tuple[str, ...], key: bytes) -> tuple[str, ...]:
+    def _left(self, targets: tuple[str, ...], key: bytes, carried: tuple[str, ...] | None) -> tuple[str, ...]:
         # Those of the targets where it neither went nor is known.
-        carried = self._carried.get(key)
-        meshes = self._meshes
-        if carried is None and not any(name in meshes and meshes[name].known.get(key) is not None for name in targets):
-            return targets
-        return tuple(
-            name
-            for name in targets
-            if not (carried and name in carried or name in meshes and meshes[name].known.get(key) is not None)
-        )
+        there = set(carried or ())
+        for name, mesh in self._meshes.items():
+            if mesh.known.get(key) is not None:
+                there.add(name)
+        return tuple(name for name in targets if name not in there) if not there.isdisjoint(targets) else targets
 
     def _learn(self, frame: BridgeFrame, mesh: str, signer: bytes | None, config: MeshConfig, now: float) -> None:
         if signer is None:

@@ -6,7 +6,7 @@ signature of an announce, which costs a hundred times as much, is checked last.
 """
 
 from collections.abc import Iterable
-from enum import Enum
+from typing import Final
 
 from shared_protocol.frame import TYPE_ANNOUNCE
 
@@ -21,18 +21,10 @@ from .eligibility import barred, is_fresh
 from .frame_cache import FrameCache
 from .message import MeshOffer
 
-
-class Known(Enum):
-    """How a frame that is known in a mesh came to be, if not from its own author there."""
-
-    WAITING = 1
-    """It will go into the mesh."""
-    BROUGHT = 2
-    """It was brought there from elsewhere."""
-
-
-KnownFrames = FrameCache["Known | bytes"]
-"""Of one mesh. What its own authors said there has the author's on-air id as its value."""
+BROUGHT: Final = b""
+"""What is known of a frame that was brought into a mesh from elsewhere, or waits to be. Of one that its own author said
+there, his on-air id is."""
+KnownFrames = FrameCache[bytes]
 
 
 class Downlink:
@@ -99,7 +91,7 @@ class Downlink:
         if gone is waiting:
             self._let_go(waiting)
             return Drop.QUEUE_FULL, []
-        self.known.put(waiting.frame.key, Known.WAITING, now)
+        self.known.put(waiting.frame.key, BROUGHT, now)
         if gone is None:
             return None, []
         self._let_go(gone)
@@ -121,7 +113,6 @@ class Downlink:
                 return wait, dropped
             queue.take(waiting)
             self.budget.charge(len(frame.value), now)
-            self.known.put(frame.key, Known.BROUGHT, now)
             value = frame.lowered(self.config.downlink.max_ttl)
             return Down(frame, value, waiting.origin, waiting.gateway), dropped
         return None, dropped
@@ -138,7 +129,6 @@ class Downlink:
             self._let_go(waiting)
             return [self._dropped(waiting, Drop.DOWNLINK_OFF)]
         self.queue.put_back(waiting)
-        self.known.put(frame.key, Known.WAITING, now)
         return []
 
     def came_otherwise(self, keys: Iterable[bytes], now: float) -> list[Dropped]:
@@ -149,7 +139,7 @@ class Downlink:
             if waiting is not None:
                 self.queue.remove(waiting)
                 dropped.append(self._dropped(waiting, Drop.DUPLICATE))
-            self.known.put(key, Known.BROUGHT, now)
+            self.known.put(key, BROUGHT, now)
         return dropped
 
     def forget(self, now: float) -> None:

@@ -36,7 +36,7 @@ class FrameCache(Generic[Value]):
     def put(self, key: bytes, value: Value, now: float) -> None:
         """Remember it from now on; what was remembered of this key before gives way."""
         young = self._young
-        if key not in young and len(young) >= self._most:
+        if len(young) >= self._most and key not in young:
             self._turn(now)
             young = self._young
         young[key] = value
