@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,7 +188,9 @@ class Gateway:
             return
         ours = [target for target in heard.targets if target in self.relays]
         theirs = [target for target in heard.targets if target not in self.relays]
-        for each in (*heard.before, frame):
+        # An announce that has to be there first must not wait behind what it comes before.
+        first = [replace(each, traffic=frame.traffic) for each in heard.before]
+        for each in (*first, frame):
             size = len(each.value)
             if theirs and not self._internet.consume(now, size * len(theirs)):
                 self.bridge.drops["up", each.traffic, Drop.BANDWIDTH] += 1

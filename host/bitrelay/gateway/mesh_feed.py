@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..errors import BitrelayError
 from ..mesh.relay_chain import packet_hash
 from ..transports.fair_queue import Traffic
-from .bridge import Bridge, Down, Drop
+from .bridge import OUTCOMES, Bridge, Down
 from .bridge_frame import BridgeFrame
 from .exchange import Exchange
 from .message import Message, Notice, Outcome, Receipt
@@ -30,8 +30,6 @@ AGAIN_S: Final = 0.5
 MOST_RECEIPTS: Final = 4096
 RECEIPT_S: Final = 5.0
 _MOST_ORIGINS = 8192
-
-_RECEIPT_OF: Final = {Drop.EXPIRED: Outcome.STALE, Drop.QUEUE_FULL: Outcome.OVER_BUDGET}
 
 
 class MeshFeed:
@@ -177,8 +175,7 @@ class MeshFeed:
         for each in dropped:
             self._heard_at.pop((each.mesh, each.frame.key), None)
             if each.gateway != self._own:
-                outcome = _RECEIPT_OF.get(each.reason, Outcome.REFUSED)
-                self.answer(each.gateway, each.mesh, each.frame.key, outcome)
+                self.answer(each.gateway, each.mesh, each.frame.key, OUTCOMES[each.reason])
 
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
