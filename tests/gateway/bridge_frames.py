@@ -1,10 +1,13 @@
-"""Frames, meshes and moments for the tests of the bridge."""
+"""Frames, meshes and moments for the tests of the bridge, and what it is asked most."""
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+from bitrelay.gateway.bridge import Bridge, Down, Heard
 from bitrelay.gateway.bridge_frame import BridgeFrame, parse_frame
 from bitrelay.gateway.config import DownlinkConfig, MeshConfig
+from bitrelay.gateway.message import MeshOffer, Outcome
 from bitrelay.lab.phone_identity import PhoneIdentity
 from shared_protocol.frame import TYPE_MESSAGE, encode
 
@@ -52,3 +55,42 @@ def announce(phone: PhoneIdentity = ALICE, at: int = WALL) -> BridgeFrame:
 
 def mesh(name: str, downlink: DownlinkConfig = OPEN, **fields: Any) -> MeshConfig:
     return MeshConfig(name, (), downlink=downlink, **fields)
+
+
+FAR = gateway(1)
+"""Another gateway."""
+CLOSED = DownlinkConfig()
+
+
+def bridge(*meshes: MeshConfig, offers: Sequence[MeshOffer] = ()) -> Bridge:
+    found = Bridge(OWN, meshes or (mesh("A"),))
+    found.offers = {offer.name: offer for offer in offers}
+    return found
+
+
+def offer(name: str, **fields: object) -> MeshOffer:
+    return MeshOffer(name, **{"downlink": True, **fields})  # type: ignore[arg-type]
+
+
+def downs(found: Bridge, name: str = "A", now: float = 0, wall_ms: int = WALL) -> list[Down]:
+    """All that goes down at once."""
+    result = []
+    while isinstance(down := found.next_down(name, now, wall_ms), Down):
+        result.append(down)
+    return result
+
+
+def heard(found: Bridge, said: BridgeFrame, name: str = "A", now: float = 0, wall_ms: int = WALL) -> Heard:
+    return found.heard(name, said, now, wall_ms)
+
+
+def arrived(
+    found: Bridge,
+    said: BridgeFrame,
+    name: str = "A",
+    origin: str = "X",
+    whence: bytes = FAR,
+    now: float = 0,
+    wall_ms: int = WALL,
+) -> Outcome:
+    return found.arrived(name, said, origin, whence, now, wall_ms)

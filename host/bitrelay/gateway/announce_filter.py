@@ -2,7 +2,7 @@
 
 Phones announce every few seconds, and every announce is forwarded by everybody. Over the internet one per author and
 minute is enough for others to know him. What is over that rate is told by a look at a table, before the signature,
-which costs a hundred times as much. A signing key has a rate of its own, so that nobody uses up somebody else's with
+which takes twenty times as long. A signing key has a rate of its own, so that nobody uses up somebody else's with
 his id and another key; one without a valid signature uses up nothing.
 """
 

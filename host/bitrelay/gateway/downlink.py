@@ -2,7 +2,7 @@
 
 What is said of a frame that does not come down is told by a look at tables as long as that will do, so that a flood
 costs little more than its bytes: whether it is known, may cross and is wanted, whether its gateway has budget left. The
-signature of an announce, which costs a hundred times as much, is checked last.
+signature of an announce, which takes longer than all of that, is checked last.
 """
 
 from collections.abc import Iterable

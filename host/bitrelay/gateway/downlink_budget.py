@@ -1,4 +1,7 @@
-"""How much of the internet a mesh takes: from one author, from one gateway, and in all (rows GWY-13, GWY-15).
+"""How much of the internet a mesh takes: from one author, from one gateway, and in all (row GWY-15).
+
+A gateway's budgets are its own: two gateways of one mesh let in twice as much, unless its relays are full
+(throttle.py).
 
 What comes in is admitted by author and gateway, up to a minute's worth at once, because it may wait in the queue. What
 goes into the mesh is let out by frames and by airtime, a tenth of a minute's worth at once, so that 30 frames a minute

@@ -10,8 +10,9 @@ LIFETIME_S: Final = 300.0
 """An entry stays for one to two of it. A frame may be 120 s ahead of the time and 120 s behind it, so after four
 minutes no copy of it crosses any more."""
 MOST_KEYS: Final = 1 << 16
-"""Of one generation: 218 frames a second for five minutes, five times what the air around a relay carries. A flood
-beyond that shortens the memory; then the TTL, lowered at each crossing, bounds what may go round."""
+"""Of one generation: 218 frames a second for five minutes, five times what the air around a relay carries; both are
+some 17 MB when they are full. A flood beyond that shortens the memory; then the TTL, lowered at each crossing, bounds
+what may go round."""
 
 Value = TypeVar("Value")
 
