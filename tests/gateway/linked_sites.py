@@ -9,6 +9,7 @@ from typing import Any
 
 from bitrelay.errors import TransportClosed
 from bitrelay.gateway.config import FederationConfig, PeerConfig
+from bitrelay.gateway.discovery import Discovery
 from bitrelay.gateway.exchange import ExchangeEvent, GatewayDown, GatewayUp, MessageCame
 from bitrelay.gateway.link_exchange import LinkExchange
 from bitrelay.gateway.message import FrameMessage, Hello, MeshOffer, Message
@@ -42,17 +43,28 @@ def hello_of(number: int, mesh: str = "beta", **more: Any) -> Hello:
 class Site:
     """A gateway's exchange. number: of its PeerId and address."""
 
-    def __init__(self, network: MemoryNetwork, number: int, hello: Hello | None = None, **config: Any) -> None:
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        number: int,
+        hello: Hello | None = None,
+        *,
+        own_id: bytes | None = None,
+        discovery: Discovery | None = None,
+        **config: Any,
+    ) -> None:
         self.number = number
-        self.peer_id = peer_id(number)
+        self.peer_id = own_id or peer_id(number)
         self.network = network
         self.hello = hello or hello_of(number)
         self.config = FederationConfig(listen=(address(number),), **config)
         self.events: list[ExchangeEvent] = []
         self.transport: MemoryTransport | None = None
+        self.discovery = discovery
         self.exchange = LinkExchange(
             lambda: SimpleNamespace(keys=SimpleNamespace(peer_id=self.peer_id)),  # type: ignore[arg-type, return-value]
             self.config,
+            discovery=discovery,
             open_transport=self._open,
             rng=random.Random(number),
         )
@@ -93,7 +105,7 @@ class Site:
 
     @property
     def linked(self) -> set[int]:
-        """The numbers of those that can be reached."""
+        """The first bytes of the PeerIds of those that can be reached: mostly their numbers."""
         return {view.peer_id[0] for view in self.exchange.gateways()}
 
     @property

@@ -191,12 +191,13 @@ class GatewayLinks:
         config = self._config
         named = [peer.address for peer in config.peers]
         sources = [*(known_addresses(self._cache) if self._cache is not None else ()), *named]
-        hosts = Counter(map(source_of, named))
+        # Several gateways may be behind one router; of strangers nobody is to have many connections.
+        near = max(Counter(map(source_of, named)).values(), default=0)
+        trusted = 0 if config.is_open else len(config.trust)
         total = max(config.links, 1)
         limits = ConnectionLimits(
             max_total=total,
-            # Somebody may have several gateways behind one router, and named them.
-            max_per_address=max(3, *hosts.values(), 0),
+            max_per_address=max(3, near, trusted),
             kept_for_known=total // 5,
             kept_for_outbound=total // 10,
         )
