@@ -41,7 +41,7 @@ def hello_of(number: int, mesh: str = "beta", **more: Any) -> Hello:
 
 
 class Site:
-    """A gateway's exchange. number: of its PeerId and address."""
+    """A gateway's exchange. number: of its PeerId and address; host: where it is seen to come from."""
 
     def __init__(
         self,
@@ -51,9 +51,11 @@ class Site:
         *,
         own_id: bytes | None = None,
         discovery: Discovery | None = None,
+        host: str | None = None,
         **config: Any,
     ) -> None:
         self.number = number
+        self._host = host or f"192.0.2.{number}"
         self.peer_id = own_id or peer_id(number)
         self.network = network
         self.hello = hello or hello_of(number)
@@ -72,8 +74,7 @@ class Site:
 
     def _open(self, at: Address, gate: Any) -> MemoryTransport:
         assert isinstance(at, HostAddress)
-        host = f"192.0.2.{self.number}"
-        self.transport = MemoryTransport(self.network, self.peer_id, kind=type(at), host=host, gate=gate)
+        self.transport = MemoryTransport(self.network, self.peer_id, kind=type(at), host=self._host, gate=gate)
         return self.transport
 
     async def start(self, *, reading: bool = True) -> None:
