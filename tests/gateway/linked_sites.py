@@ -9,6 +9,7 @@ from typing import Any
 
 from bitrelay.errors import TransportClosed
 from bitrelay.gateway.config import FederationConfig, PeerConfig
+from bitrelay.gateway.discovery import Discovery
 from bitrelay.gateway.exchange import ExchangeEvent, GatewayDown, GatewayUp, MessageCame
 from bitrelay.gateway.link_exchange import LinkExchange
 from bitrelay.gateway.message import FrameMessage, Hello, MeshOffer, Message
@@ -40,19 +41,32 @@ def hello_of(number: int, mesh: str = "beta", **more: Any) -> Hello:
 
 
 class Site:
-    """A gateway's exchange. number: of its PeerId and address."""
+    """A gateway's exchange. number: of its PeerId and address; host: where it is seen to come from."""
 
-    def __init__(self, network: MemoryNetwork, number: int, hello: Hello | None = None, **config: Any) -> None:
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        number: int,
+        hello: Hello | None = None,
+        *,
+        own_id: bytes | None = None,
+        discovery: Discovery | None = None,
+        host: str | None = None,
+        **config: Any,
+    ) -> None:
         self.number = number
-        self.peer_id = peer_id(number)
+        self._host = host or f"192.0.2.{number}"
+        self.peer_id = own_id or peer_id(number)
         self.network = network
         self.hello = hello or hello_of(number)
         self.config = FederationConfig(listen=(address(number),), **config)
         self.events: list[ExchangeEvent] = []
         self.transport: MemoryTransport | None = None
+        self.discovery = discovery
         self.exchange = LinkExchange(
             lambda: SimpleNamespace(keys=SimpleNamespace(peer_id=self.peer_id)),  # type: ignore[arg-type, return-value]
             self.config,
+            discovery=discovery,
             open_transport=self._open,
             rng=random.Random(number),
         )
@@ -60,8 +74,7 @@ class Site:
 
     def _open(self, at: Address, gate: Any) -> MemoryTransport:
         assert isinstance(at, HostAddress)
-        host = f"192.0.2.{self.number}"
-        self.transport = MemoryTransport(self.network, self.peer_id, kind=type(at), host=host, gate=gate)
+        self.transport = MemoryTransport(self.network, self.peer_id, kind=type(at), host=self._host, gate=gate)
         return self.transport
 
     async def start(self, *, reading: bool = True) -> None:
@@ -93,7 +106,7 @@ class Site:
 
     @property
     def linked(self) -> set[int]:
-        """The numbers of those that can be reached."""
+        """The first bytes of the PeerIds of those that can be reached: mostly their numbers."""
         return {view.peer_id[0] for view in self.exchange.gateways()}
 
     @property

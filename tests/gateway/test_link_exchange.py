@@ -1,15 +1,18 @@
 """Gateways link, tell of one another, notice who has gone, and share frames: in virtual time."""
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 
-from bitrelay.errors import BadData, DeviceTimeout, NotConnected, TransportClosed, Unreachable
+from bitrelay.errors import BadData, BitrelayError, DeviceTimeout, NotConnected, TransportClosed, Unreachable
 from bitrelay.gateway.config import FederationConfig, PeerConfig, Preference
-from bitrelay.gateway.exchange import GatewayUp
+from bitrelay.gateway.exchange import GatewayDown, GatewayUp, MessageCame
+from bitrelay.gateway.gateway_record import GatewayRecord
 from bitrelay.gateway.link_gate import NOT_TRUSTED
 from bitrelay.gateway.message import FrameMessage, Hello, Outcome, Receipt, encode
+from bitrelay.gateway.selection import Candidate
 from bitrelay.transports.coordinator import TransportCoordinator
 from bitrelay.transports.fair_queue import Traffic
 from bitrelay.transports.transport import DataReceived
@@ -88,6 +91,17 @@ async def test_who_answers_where_the_operator_said_is_trusted() -> None:
     async with sites(one, two):
         await later(5)
         assert [view.trusted for view in one.exchange.gateways()] == [True]
+
+
+@virtual_time
+async def test_many_trusted_gateways_behind_one_router_are_let_in() -> None:
+    network = MemoryNetwork()
+    numbers = range(2, 8)
+    one = Site(network, 1, trust=frozenset(map(peer_id, numbers)))
+    others = [Site(network, number, peers=named(1), host="192.0.2.200") for number in numbers]
+    async with sites(one, *others):
+        await later(60)
+        assert one.linked == set(numbers)
 
 
 @virtual_time
@@ -188,6 +202,29 @@ async def test_hello_is_said_every_ten_seconds() -> None:
         await listener.connect(address(1))
         await later(65)
         assert [round(moment) for moment in heard] == [0, 10, 20, 30, 40, 50, 60]
+        listening.cancel()
+
+
+@virtual_time
+async def test_a_gateway_that_has_started_anew_is_greeted_at_once_though_its_connection_stayed() -> None:
+    network = MemoryNetwork()
+    one = Site(network, 1, is_open=True)
+    heard: list[float] = []
+
+    async def listen(listener: TransportCoordinator) -> None:
+        while True:
+            if isinstance(await listener.next_event(), DataReceived):
+                heard.append(now())
+
+    async with sites(one), stranger(network) as other:
+        listening = asyncio.create_task(listen(other))
+        await other.connect(address(1))
+        for moment, uptime_s in ((0, 50), (3, 53), (5, 0)):
+            await later(moment - now())
+            await other.send(peer_id(1), encode(Hello("", (), uptime_s=uptime_s)))
+        await later(2)
+        assert [round(moment) for moment in heard] == [0, 5]
+        assert one.ups == [9, 9] and one.downs == []
         listening.cancel()
 
 
@@ -326,7 +363,7 @@ async def test_malformed_messages_are_counted_and_too_many_end_the_link() -> Non
                 break
         await later(1)
         assert one.exchange.counts["malformed"] >= 15
-        assert one.ups == [9] and [number for number, _ in one.downs] == [9]
+        assert one.ups == [9] and one.downs == [(9, "the peer broke the protocol")]
         assert one.came == [] and one.exchange.counts["before its hello"] == 1
 
 
@@ -400,6 +437,22 @@ async def test_frames_go_to_the_nearest_gateway_if_that_is_preferred_once_it_is_
         assert {await one.carry(author) for author in AUTHORS} == {3}
 
 
+@pytest.mark.requirement("GWY-09")
+@virtual_time
+async def test_of_a_gateway_that_is_known_what_was_measured_counts_and_not_what_it_says() -> None:
+    one, two = pair(MemoryNetwork())
+    said = GatewayRecord(load=30, fee=4, uptime=0.99, latency_ms=7.0, capacity=60)
+    async with sites(one, two):
+        assert one.exchange.candidate(peer_id(2), said) == Candidate(peer_id(2), 0.3, 0.99, 4, 60, 7.0, True)
+        await later(50)
+        await two.exchange.stop()
+        await later(50)
+        found = one.exchange.candidate(peer_id(2), said)
+        assert found is not None and found.uptime == pytest.approx(0.5, abs=0.01)
+        assert one.exchange.candidate(peer_id(3), said) is None
+        assert one.exchange.candidate(peer_id(1), said) is None
+
+
 @virtual_time
 async def test_after_its_end_it_says_so_and_nothing_is_left() -> None:
     one, two = pair(MemoryNetwork())
@@ -416,3 +469,44 @@ async def test_after_its_end_it_says_so_and_nothing_is_left() -> None:
         await later(0.1)
         # What was under way arrived before the goodbye.
         assert two.came == [(1, FRAME)] and two.downs == [(1, "the peer hung up")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@virtual_time
+async def test_whatever_links_go_through_what_is_told_makes_sense_and_in_the_end_all_are_linked(seed: int) -> None:
+    chance = random.Random(seed)
+    network = MemoryNetwork()
+    made = [Site(network, number, hello_of(number), peers=named(*({1, 2, 3} - {number}))) for number in (1, 2, 3)]
+    async with sites(*made):
+        for _ in range(200):
+            await later(chance.uniform(0.0, 4.0))
+            wire = chance.choice(network.wires) if network.wires else None
+            match chance.randrange(5):
+                case 0 if wire is not None and not wire.dead:
+                    wire.cut()
+                case 1 if wire is not None:
+                    wire.dead = True
+                case 2:
+                    site = chance.choice(made)
+                    site.exchange.update(replace(site.hello, load=chance.randrange(100)))
+                case _:
+                    one, two = chance.sample(made, 2)
+                    try:
+                        await one.send(two)
+                    except BitrelayError:
+                        pass
+        await later(200)
+        for site in made:
+            up: set[bytes] = set()
+            for event in site.events:
+                match event:
+                    case GatewayUp(view):
+                        up.add(view.peer_id)
+                    case GatewayDown(gone):
+                        assert gone in up
+                        up.discard(gone)
+                    case MessageCame(sender):
+                        assert sender in up
+            assert up == {other.peer_id for other in made if other is not site}
+            assert site.linked == {1, 2, 3} - {site.number}
+        assert sum(bool(site.downs) for site in made) == 3

@@ -73,7 +73,7 @@ class Dialer:
 
     def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
         """Keep links with these, by PeerId, until they are offered no more; a link that is there then stays."""
-        kept = {target.peer_id for target in self._kept} | {self._own}
+        kept = {target.peer_id or target.found for target in self._kept} | {self._own}
         for peer_id in [peer_id for peer_id in self._offered if peer_id not in found]:
             _end(self._offered.pop(peer_id))
         for peer_id, addresses in found.items():

@@ -172,29 +172,34 @@ class Discovery:
     def _chosen(
         self, name: str, found: Sequence[SignedValue], seeker: Seeker, criteria: Criteria, preference: Preference
     ) -> dict[bytes, tuple[Address, ...]]:
+        judged: dict[SignedValue, tuple[GatewayRecord, Candidate]] = {}
+        for value in found[:MOST_VALUES]:
+            if (judgement := self._judged(name, value, seeker)) is not None:
+                judged[value] = judgement
         addresses: dict[bytes, tuple[Address, ...]] = {}
         candidates = []
-        for value in latest(found[:MOST_VALUES]):
-            peer_id = peer_id_of(value.owner)
-            record = decode(value.data)
-            if record is None or value.kind != Kind.GATEWAY or value.name != name:
-                self.counts["records that are none"] += 1
-                continue
-            candidate = seeker.candidate(peer_id, record) if record.addresses else None
-            # The signature last: it is what costs.
-            if candidate is None:
-                continue
-            fault = fault_of(value, self._clock())
-            if fault is not None:
-                self.counts[fault.name.lower()] += 1
-                continue
-            addresses[peer_id] = record.addresses
+        for value in latest(judged):
+            record, candidate = judged[value]
+            addresses[candidate.peer_id] = record.addresses
             candidates.append(candidate)
         selection = select(candidates, criteria, preference)
         if selection.degraded and name not in self.degraded:
             _log.info("No gateway of %s is good enough: others are taken", name)
         (self.degraded.add if selection.degraded else self.degraded.discard)(name)
         return {each.peer_id: addresses[each.peer_id] for each in selection.candidates[:MOST_OFFERED]}
+
+    def _judged(self, name: str, value: SignedValue, seeker: Seeker) -> tuple[GatewayRecord, Candidate] | None:
+        # What a value says, and what is known of its owner; None if it does not count.
+        record = decode(value.data)
+        if record is None or not record.addresses or value.kind != Kind.GATEWAY or value.name != name:
+            self.counts["records that are none"] += 1
+            return None
+        candidate = seeker.candidate(peer_id_of(value.owner), record)
+        # The signature last: it is what costs.
+        fault = None if candidate is None else fault_of(value, self._clock())
+        if fault is not None:
+            self.counts[fault.name.lower()] += 1
+        return (record, candidate) if candidate is not None and fault is None else None
 
 
 def _is_due(put: GatewayRecord, record: GatewayRecord, age_s: float) -> bool:

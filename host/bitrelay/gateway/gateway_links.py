@@ -267,7 +267,7 @@ class GatewayLinks:
         self._presence.went(link.peer_id, _now())
         self._dialer.lost(link.peer_id)
         if link.hello is not None:
-            await self._events.put(GatewayDown(link.peer_id, link.leaving or _why(reason)))
+            await self._events.put(GatewayDown(link.peer_id, link.leaving or self._why(link, reason)))
 
     async def _received(self, peer_id: bytes, data: bytes) -> None:
         # Of one that has gone meanwhile its last words count, too, if it was up; but it is not up again by them.
@@ -281,8 +281,11 @@ class GatewayLinks:
         message = decode(data)
         if message is None:
             self._counts["malformed"] += 1
+            manager = self._net.manager
             for name in self._net.transports_of(peer_id)[:1]:
-                self._net.manager.misbehaved(peer_id, name)
+                manager.misbehaved(peer_id, name)
+            if manager.blacklist.left_s(peer_id.hex(), _now()):
+                link.leaving = str(Ended.MISBEHAVED)
         elif isinstance(message, Hello):
             await self._greeted(link, message)
         elif link.hello is None:
@@ -328,6 +331,12 @@ class GatewayLinks:
         link.trusted = self.gate.trusts(link.peer_id)
         self._changed()
         await self._events.put(GatewayUp(self._view(link, hello)))
+
+    def _why(self, link: _Link, reason: Ended | None) -> str:
+        if reason is not Ended.LOCAL:
+            return str(reason or Ended.LOST)
+        # It is beneath that it was hung up on: for want of answers, or of room, which strangers make for known ones.
+        return "it does not answer" if self.gate.trusts(link.peer_id) else "it does not answer, or there is no room"
 
     def _missed(self, link: _Link) -> str | None:
         now = _now()
@@ -375,11 +384,6 @@ class GatewayLinks:
             self.latency_ms(link.peer_id),
             1.0 if uptime is None else uptime,
         )
-
-
-def _why(reason: Ended | None) -> str:
-    # We hang up ourselves, and say no other reason, when it leaves pings unanswered.
-    return "it does not answer" if reason is Ended.LOCAL else str(reason or Ended.LOST)
 
 
 def _now() -> float:
