@@ -51,7 +51,8 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
-        lines = [f"listener {self.port} 127.0.0.1", f"user {user}", "persistence false", "log_dest stderr", *settings]
+        lines = [f"listener {self.port} 127.0.0.1", f"user {user}", "persistence false", "log_dest stderr"]
+        lines += ["set_tcp_nodelay true", *settings]
         self._config.write_text("\n".join(lines) + "\n")
         self._process: asyncio.subprocess.Process | None = None
 
@@ -85,10 +86,14 @@ class Mosquitto:
 
 
 class CuttableWay:
-    """A port of loopback that leads to another one, until it is cut: as when the process behind it is killed."""
+    """A port of loopback that leads to another one, until it is cut: as when the process behind it is killed.
 
-    def __init__(self, port: int) -> None:
+    delay_s: how much longer the way takes.
+    """
+
+    def __init__(self, port: int, delay_s: float = 0.0) -> None:
         self._to = port
+        self._delay_s = delay_s
         self._ends: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,7 +122,10 @@ class CuttableWay:
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
-                target.write(data)
+                if self._delay_s:
+                    asyncio.get_running_loop().call_later(self._delay_s, target.write, data)
+                else:
+                    target.write(data)
         except OSError:
             pass
         target.transport.abort()

@@ -1,6 +1,7 @@
 """One connection with an MQTT 5 broker, by `aiomqtt`, which is an extra: pip install 'bitrelay[mqtt]'."""
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -98,6 +99,8 @@ def open_client(
         max_inflight_messages=MOST_UNACKNOWLEDGED,
         properties=_properties(PacketTypes.CONNECT, MaximumPacketSize=MOST_PACKET),
         tls_context=tls,
+        # A message of talk does not wait for the acknowledgement of the one before.
+        socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
     )
     client.pending_calls_threshold = 2 * MOST_UNACKNOWLEDGED
     return client
