@@ -131,17 +131,18 @@ async def _run(out: Output, path: Path) -> None:
     from ..gateway.told import Trouble
     from .mining_view import MiningView
 
+    loop = asyncio.get_running_loop()
+    # Who asks for the file to be read again while we start has had it.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     config = await _checked(out, path)
     happened: Happenings[Told] = Happenings(out)
     directory = StateDirectory(config.state or default_directory(), time, "gateway")
     try:
         with MiningView() as view:
             service = GatewayService(path, config, directory, tell=happened.tell, on_progress=view.show)
-            # A reload that comes while it starts finds the file as it is.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
             await service.start()
         try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
+            loop.add_signal_handler(signal.SIGHUP, service.reload)
             await until_read()
             _tell_up(out, service)
             while True:
