@@ -20,7 +20,7 @@ ASK_S: Final = 1.0
 SEND_TIMEOUT_S: Final = 3.0
 
 _SETTLED_S: Final = 10.0  # a relay that was up for so long may be tried soon again
-_MOST_SILENT: Final = 5  # questions in a row without an answer
+_MOST_SILENT: Final = 3  # questions in a row without an answer
 _AHEAD: Final = 16  # more waits in the port, where the oldest goes
 
 

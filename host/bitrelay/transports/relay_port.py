@@ -21,7 +21,7 @@ from ..ble.session import LocalNode, Session
 from ..console import Console
 from ..counters import NAMES
 from ..errors import BadData, BitrelayError, DeviceLost, DeviceTimeout, NoDevice, PeerError, RequestRefused
-from .address import Bluetooth, Serial
+from .address import PEER_ID_SIZE, Bluetooth, Serial
 
 MAX_FRAME = 512
 OPEN_TIMEOUT_S = 10.0
@@ -173,7 +173,7 @@ class ConsolePort(RelayPort):
 
 
 class BlePort(RelayPort):
-    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims."""
+    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims, zeros if none was needed."""
 
     def __init__(self, session: Session, peer_id: bytes) -> None:
         self.peer_id = peer_id
@@ -181,9 +181,19 @@ class BlePort(RelayPort):
 
     @classmethod
     async def open(
-        cls, address: Bluetooth, adapter: Adapter, node: LocalNode, clock: Clock, timeout: float = OPEN_TIMEOUT_S
+        cls,
+        address: Bluetooth,
+        adapter: Adapter,
+        node: LocalNode,
+        clock: Clock,
+        timeout: float = OPEN_TIMEOUT_S,
+        *,
+        anonymous: bool = False,
     ) -> "BlePort":
-        """Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is."""
+        """anonymous: whoever is at this address will do; a relay without a clock does not say who it is.
+
+        Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is.
+        """
         with bluetooth_errors(address.device):
             device = await BleakScanner.find_device_by_address(
                 address.device, timeout, backend=cast(type[BaseBleakScanner], adapter.scanner)
@@ -191,6 +201,8 @@ class BlePort(RelayPort):
         if device is None:
             raise NoDevice("no such device is in reach", device=address.device)
         session = await Session.open(device, adapter, node, clock, timeout=timeout)
+        if anonymous:
+            return cls(session, bytes(PEER_ID_SIZE))
         try:
             claim = await session.heard_claim(_CLAIM_S)
             if claim is None:
