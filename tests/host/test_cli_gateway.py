@@ -34,6 +34,10 @@ relays = ["{east}"]
 downlink = true
 frames_per_minute = 60
 
+[federation]
+open = {open}
+peers = ["tcp://127.0.0.1:1"]
+
 [metrics]
 listen = "127.0.0.1:0"
 """
@@ -44,7 +48,12 @@ class Gateway:
 
     def __init__(self, folder: Path, **values: str) -> None:
         self.file = folder / "gateway.toml"
-        self.values = {"name": "tower", "west": str(folder / "no-west"), "east": str(folder / "no-east")} | values
+        self.values = {
+            "name": "tower",
+            "open": "false",
+            "west": str(folder / "no-west"),
+            "east": str(folder / "no-east"),
+        } | values
         self.state = str(folder / "state")
         self.write()
         self.process = start("gateway", "run", "--config", str(self.file), "--json")
@@ -122,6 +131,7 @@ def test_it_says_who_it_is_and_how_it_goes(gateway: Gateway) -> None:
         "local_limit_mbps": 10.0,
         "internet_limit_mbps": 100.0,
     }
+    assert list(status["not_linked"]) == ["tcp://127.0.0.1:1"]
     assert run("gateway", "peers", "--state", gateway.state, "--json").stdout == ""
     assert gateway.ask("traffic")["delay_ms"]["count"] == 0
 
@@ -141,8 +151,7 @@ def test_prometheus_scrapes_it(gateway: Gateway) -> None:
 
 
 def test_sighup_has_it_read_its_file_again(gateway: Gateway) -> None:
-    gateway.write(name="lighthouse", west=str(gateway.file.parent / "other"))
-    gateway.file.write_text(gateway.file.read_text() + "[federation]\nopen = true\n")
+    gateway.write(name="lighthouse", open="true", west=str(gateway.file.parent / "other"))
     gateway.process.send_signal(signal.SIGHUP)
     told = gateway.until("reloaded")
     assert (told["changed"], told["restart"]) == (["name", "federation.open"], ["mesh west: relays"])

@@ -67,6 +67,8 @@ def status(state: StateOption = None, json: JsonFlag = False) -> None:
             ("metrics", done["metrics"] or "off"),
             ("other gateways", str(done["gateways"])),
             ("reaches", ", ".join(done["reachable_meshes"]) or "no other mesh"),
+            *(("no link with", f"{where}: {why}") for where, why in done["not_linked"].items()),
+            *([("turned away", _counts(done["refused"]))] if done["refused"] else []),
             ("relayed", f"{relayed['up']} frames up, {relayed['down']} down, {relayed['dropped']} dropped"),
             ("stored", _counts(done["stored"]) or "nothing"),
             ("under way", _counts(done["underway"]) or "nothing"),

@@ -28,6 +28,8 @@ def status(gateway: Gateway) -> Values:
         "meshes": [_mesh(gateway, mesh) for mesh in gateway.config.meshes],
         "gateways": len(gateway.gateways),
         "reachable_meshes": sorted(gateway.reachable_meshes()),
+        "not_linked": dict(gateway.exchange.troubles()),
+        "refused": dict(gateway.exchange.refused()),
         "stored": gateway.room.targets(),
         "underway": gateway.underway(),
         "bandwidth": _bandwidth(gateway),
