@@ -22,6 +22,7 @@ _BUSY_S: Final = 2.0
 _BESIDE: Final = ("", "-wal", "-shm")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MOST_READ: Final = 1 << 16
+_TEXT: Final = partial(str, encoding="utf-8", errors="replace")
 # A text inside an error of SQLite's that is none becomes this one.
 _FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)
 
@@ -60,35 +61,20 @@ def open_database(path: Path, schema: Schema, clock: Callable[[], float] = time.
     set_aside = None
     with told(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make_private(path)
-        connection = _connect(path)
         try:
-            _check(connection, path, schema)
+            connection = _opened(path, schema)
         except _FAILURES as error:
-            connection.close()
             if not is_damage(error):
                 raise
             set_aside = _set_aside(path, int(clock()))
-            _make_private(path)
-            connection = _connect(path)
-            _check(connection, path, schema)
-        except BaseException:
-            connection.close()
-            raise
+            connection = _opened(path, schema)
     return Opened(connection, set_aside)
 
 
 def open_existing(path: Path, schema: Schema) -> sqlite3.Connection:
     """As `open_database`, but one that is there: a damaged one stays where it is, and raises BadData."""
     with reading(path):
-        _make_private(path, os.O_RDWR)
-        connection = _connect(path)
-        try:
-            _check(connection, path, schema)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+        return _opened(path, schema, begin=False)
 
 
 def open_to_read(path: Path, schema: Schema) -> sqlite3.Connection:
@@ -100,10 +86,10 @@ def open_to_read(path: Path, schema: Schema) -> sqlite3.Connection:
         connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", timeout=_BUSY_S, uri=True)
         try:
             connection.isolation_level = None
-            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+            connection.text_factory = _TEXT
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_READ)
             connection.execute("PRAGMA trusted_schema = OFF")
-            _check_kind(connection, path, schema)
+            _demand_tables(connection, path, schema)
         except BaseException:
             connection.close()
             raise
@@ -121,6 +107,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is read within is of one moment, whatever others write meanwhile: as long as it lasts, their log grows."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
 @contextmanager
@@ -170,23 +167,31 @@ def _kind_of(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _make_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> None:
+def _opened(path: Path, schema: Schema, begin: bool = True) -> sqlite3.Connection:
+    _make_private(path, begin)
+    # Without transactions of the module's own: each statement commits, and `with` is not needed.
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        # A text that is none spoils its row, not every question that comes upon it.
+        connection.text_factory = _TEXT
+        if not begin:
+            _demand_tables(connection, path, schema)
+        _check(connection, path, schema)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_private(path: Path, begin: bool) -> None:
     # Files that SQLite puts beside it get the same mode.
-    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if begin else 0), 0o600)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
             raise NotPrivate(f"{path} belongs to somebody else", hint="What is believed must be in a place of your own")
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without transactions of the module's own: each statement commits, and `with` is not needed.
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    # A text that is none spoils its row, not every question that comes upon it.
-    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-    return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
@@ -202,6 +207,11 @@ def _check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
             f"PRAGMA user_version = {schema.version}; COMMIT;"
         )
     connection.executescript(schema.indexes)
+
+
+def _demand_tables(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    if not _check_kind(connection, path, schema):
+        raise BadData(f"{path} is empty")
 
 
 def _check_kind(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:

@@ -1,5 +1,6 @@
 """Every fact of an entry is in its hash, and a packet is called the same by everybody."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrelay.errors import BrokenLedger
-from bitrelay.mesh.relay_chain import Chain, RelayEvent, Seal, is_sealed, ledger_id, linked, packet_hash
+from bitrelay.mesh.relay_chain import Chain, RelayEvent, Seal, block_image, is_sealed, ledger_id, linked, packet_hash
 from shared_protocol.frame import encode, pad, set_rsr, set_ttl
 from tests.mesh.ledgers import KEYS, OTHER_KEYS, event, events
 
@@ -47,8 +48,6 @@ def test_a_packet_is_called_the_same_wherever_it_is_on_its_way() -> None:
             assert at == 0 or at == 12, at
     image = frame()
     set_ttl(image, 0)
-    import hashlib
-
     assert name == hashlib.sha256(image).digest()
 
 
@@ -112,8 +111,6 @@ def chain_of(count: int) -> Chain:
 
 
 def seal_of(chain: Chain, **change: Any) -> Seal:
-    from bitrelay.mesh.relay_chain import block_image
-
     facts = {"first": chain.sealed + 1, "last": chain.number, "head": chain.head, "time_ms": 9} | change
     keys = facts.pop("keys", KEYS)
     return Seal(**facts, signature=keys.sign(block_image(ID, **facts)))

@@ -22,7 +22,8 @@ StateOption = Annotated[
     typer.Option("--state", help="The folder of the gateway. Without it this computer's own.", show_default=False),
 ]
 
-_KEEP_S = 3600.0
+_KEEP_S = 3600
+_LONGEST_S = 1_000_000_000
 
 
 @app.command("show")
@@ -92,7 +93,9 @@ def verify(
 
 @app.command("prune")
 def prune(
-    keep: Annotated[float, typer.Option("--keep", min=0, help="Seconds for which entries are kept.")] = _KEEP_S,
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, max=_LONGEST_S, help="Seconds for which entries are kept.")
+    ] = _KEEP_S,
     state: StateOption = None,
     json: JsonFlag = False,
 ) -> None:

@@ -5,13 +5,12 @@ A header; every entry, and after each block the relayer's seal on it; an end, wi
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
 from ..errors import PortBusy
 from ..identity.keys import peer_id_of
-from ..sqlite_file import open_to_read, reading
+from ..sqlite_file import open_to_read, reading, snapshot
 from .relay_chain import MOST_BLOCK
 from .relay_ledger import LEDGER
 
@@ -45,13 +44,13 @@ def export(path: Path) -> Iterator[Record]:
     """
     connection = open_to_read(path, LEDGER)
     try:
-        with reading(path), _snapshot(connection):
+        with reading(path), snapshot(connection):
             header, anchored = _header(connection), _anchored(connection)
         yield header
         # Without a bound below: whatever is in it is told.
         at, end = _BELOW_ALL, cast("Record | None", header["anchor"])
         while True:
-            with reading(path), _snapshot(connection):
+            with reading(path), snapshot(connection):  # never for as long as whoever takes the export likes
                 if _anchored(connection) > max(at, anchored):
                     raise PortBusy(f"{path} was pruned while it was read", hint="Run it again")
                 page = _page(connection, at)
@@ -63,16 +62,6 @@ def export(path: Path) -> Iterator[Record]:
         yield {"end": end.get("last"), "head": end.get("head")} if end else {"end": 0, "head": None}
     finally:
         connection.close()
-
-
-@contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    # What is read within belongs together. It ends before anything is handed out: meanwhile the log grows.
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
 
 
 def _header(connection: sqlite3.Connection) -> Record:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..errors import BadData
 from ..identity.keys import peer_id_of
-from ..sqlite_file import open_to_read, reading
+from ..sqlite_file import open_to_read, reading, snapshot
 from .ledger_export import ENTRY_KEYS
 from .relay_ledger import LEDGER
 
@@ -51,8 +51,7 @@ def report(path: Path, newest: int = 10) -> Report:
     """Sum a ledger up, also while a gateway writes it. Raises BadData if it is none or damaged, PortError, PortBusy."""
     connection = open_to_read(path, LEDGER)
     try:
-        with reading(path):
-            connection.execute("BEGIN")  # all of it at one moment
+        with reading(path), snapshot(connection):
             return _report(connection, newest)
     except (TypeError, ValueError):
         # SQLite holds no column to its type.

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from ..errors import BadData, BrokenLedger
 from ..identity.keys import IdentityKeys
-from ..sqlite_file import Schema, open_database, open_existing, told, transaction
+from ..sqlite_file import Schema, open_database, open_existing, snapshot, told, transaction
 from .relay_chain import (
     MOST_BLOCK,
     Chain,
@@ -93,7 +93,8 @@ class RelayLedger:
         try:
             with told(path):
                 self._id = self._own_id()
-                self._check()
+                with snapshot(self._database):
+                    self._check()
         except BaseException:
             self._database.close()
             raise
@@ -126,12 +127,13 @@ class RelayLedger:
 
     def entries(self, after: int = 0, most: int = 1000) -> list[Entry]:
         """At most so many entries with higher numbers than `after`, in order. Raises PortError, PortBusy."""
-        with told(self.path):
+        with told(self.path), snapshot(self._database):
             rows = self._all(f"SELECT {_ENTRY} FROM entries WHERE number > ? ORDER BY number LIMIT ?", after, most)
             if not rows:
                 return []
             previous = self._hash_of(rows[0][0] - 1)
-        claimed = self.claimed
+            claim = self._mark("claim")
+        claimed = claim.last if claim else 0
         found = []
         for number, *facts, hash in rows:
             found.append(Entry(number, RelayEvent(*facts), previous, hash, number <= claimed))
