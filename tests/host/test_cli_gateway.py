@@ -36,6 +36,7 @@ frames_per_minute = 60
 
 [federation]
 open = {open}
+trust = [{trust}]
 peers = ["tcp://127.0.0.1:1"]
 
 [metrics]
@@ -51,6 +52,7 @@ class Gateway:
         self.values = {
             "name": "tower",
             "open": "false",
+            "trust": "",
             "west": str(folder / "no-west"),
             "east": str(folder / "no-east"),
         } | values
@@ -151,10 +153,11 @@ def test_prometheus_scrapes_it(gateway: Gateway) -> None:
 
 
 def test_sighup_has_it_read_its_file_again(gateway: Gateway) -> None:
-    gateway.write(name="lighthouse", open="true", west=str(gateway.file.parent / "other"))
+    gateway.write(name="lighthouse", open="true", trust=f'"{bytes(32).hex()}"', west=str(gateway.file.parent / "other"))
     gateway.process.send_signal(signal.SIGHUP)
     told = gateway.until("reloaded")
-    assert (told["changed"], told["restart"]) == (["name", "federation.open"], ["mesh west: relays"])
+    assert told["changed"] == ["name", "federation.trust"]
+    assert told["restart"] == ["federation.open", "mesh west: relays"]
     assert gateway.ask("status")["name"] == "lighthouse"
     gateway.file.write_text(gateway.file.read_text().replace("frames_per_minute = 60", "frames_per_minute = 0"))
     gateway.process.send_signal(signal.SIGHUP)
