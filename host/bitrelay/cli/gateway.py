@@ -159,12 +159,13 @@ async def _run(out: Output, path: Path) -> None:
 
 
 async def _checked(out: Output, path: Path) -> "GatewayConfig":
-    # All that is wrong is told before anything starts. A relay that is not there is waited for.
+    # All that is wrong is told before anything starts. A relay that is not there is waited for, and over Bluetooth it is
+    # looked for then.
     from ..gateway.check import About
     from ..gateway.check import check as look
     from ..gateway.config_file import load_config
 
-    findings = await look(path)
+    findings = await look(path, listen_s=0)
     wrong = [each for each in findings if each.exit_code is not None and each.about is not About.RELAY]
     for finding in findings:
         if finding not in wrong[:1]:
