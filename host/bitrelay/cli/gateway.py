@@ -159,8 +159,8 @@ async def _run(out: Output, path: Path) -> None:
 
 
 async def _checked(out: Output, path: Path) -> "GatewayConfig":
-    # All that is wrong is told before anything starts. A relay that is not there is waited for, and over Bluetooth it is
-    # looked for then.
+    # All that is wrong is told before anything starts. A relay that is not there is waited for, so those that are to be
+    # in reach of Bluetooth need not be looked for.
     from ..gateway.check import About
     from ..gateway.check import check as look
     from ..gateway.config_file import load_config
