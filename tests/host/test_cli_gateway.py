@@ -34,6 +34,11 @@ relays = ["{east}"]
 downlink = true
 frames_per_minute = 60
 
+[federation]
+open = {open}
+trust = [{trust}]
+peers = ["tcp://127.0.0.1:1"]
+
 [metrics]
 listen = "127.0.0.1:0"
 """
@@ -44,7 +49,13 @@ class Gateway:
 
     def __init__(self, folder: Path, **values: str) -> None:
         self.file = folder / "gateway.toml"
-        self.values = {"name": "tower", "west": str(folder / "no-west"), "east": str(folder / "no-east")} | values
+        self.values = {
+            "name": "tower",
+            "open": "false",
+            "trust": "",
+            "west": str(folder / "no-west"),
+            "east": str(folder / "no-east"),
+        } | values
         self.state = str(folder / "state")
         self.write()
         self.process = start("gateway", "run", "--config", str(self.file), "--json")
@@ -122,6 +133,7 @@ def test_it_says_who_it_is_and_how_it_goes(gateway: Gateway) -> None:
         "local_limit_mbps": 10.0,
         "internet_limit_mbps": 100.0,
     }
+    assert list(status["not_linked"]) == ["tcp://127.0.0.1:1"]
     assert run("gateway", "peers", "--state", gateway.state, "--json").stdout == ""
     assert gateway.ask("traffic")["delay_ms"]["count"] == 0
 
@@ -141,11 +153,11 @@ def test_prometheus_scrapes_it(gateway: Gateway) -> None:
 
 
 def test_sighup_has_it_read_its_file_again(gateway: Gateway) -> None:
-    gateway.write(name="lighthouse", west=str(gateway.file.parent / "other"))
-    gateway.file.write_text(gateway.file.read_text() + "[federation]\nopen = true\n")
+    gateway.write(name="lighthouse", open="true", trust=f'"{bytes(32).hex()}"', west=str(gateway.file.parent / "other"))
     gateway.process.send_signal(signal.SIGHUP)
     told = gateway.until("reloaded")
-    assert (told["changed"], told["restart"]) == (["name", "federation.open"], ["mesh west: relays"])
+    assert told["changed"] == ["name", "federation.trust"]
+    assert told["restart"] == ["federation.open", "mesh west: relays"]
     assert gateway.ask("status")["name"] == "lighthouse"
     gateway.file.write_text(gateway.file.read_text().replace("frames_per_minute = 60", "frames_per_minute = 0"))
     gateway.process.send_signal(signal.SIGHUP)

@@ -67,6 +67,8 @@ def status(state: StateOption = None, json: JsonFlag = False) -> None:
             ("metrics", done["metrics"] or "off"),
             ("other gateways", str(done["gateways"])),
             ("reaches", ", ".join(done["reachable_meshes"]) or "no other mesh"),
+            *(("no link with", f"{where}: {why}") for where, why in done["not_linked"].items()),
+            *([("turned away", _counts(done["refused"]))] if done["refused"] else []),
             ("relayed", f"{relayed['up']} frames up, {relayed['down']} down, {relayed['dropped']} dropped"),
             ("stored", _counts(done["stored"]) or "nothing"),
             ("under way", _counts(done["underway"]) or "nothing"),
@@ -131,17 +133,18 @@ async def _run(out: Output, path: Path) -> None:
     from ..gateway.told import Trouble
     from .mining_view import MiningView
 
+    loop = asyncio.get_running_loop()
+    # Who asks for the file to be read again while we start has had it.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     config = await _checked(out, path)
     happened: Happenings[Told] = Happenings(out)
     directory = StateDirectory(config.state or default_directory(), time, "gateway")
     try:
         with MiningView() as view:
             service = GatewayService(path, config, directory, tell=happened.tell, on_progress=view.show)
-            # A reload that comes while it starts finds the file as it is.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
             await service.start()
         try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
+            loop.add_signal_handler(signal.SIGHUP, service.reload)
             await until_read()
             _tell_up(out, service)
             while True:
@@ -156,12 +159,13 @@ async def _run(out: Output, path: Path) -> None:
 
 
 async def _checked(out: Output, path: Path) -> "GatewayConfig":
-    # All that is wrong is told before anything starts. A relay that is not there is waited for.
+    # All that is wrong is told before anything starts. A relay that is not there is waited for, so those that are to be
+    # in reach of Bluetooth need not be looked for.
     from ..gateway.check import About
     from ..gateway.check import check as look
     from ..gateway.config_file import load_config
 
-    findings = await look(path)
+    findings = await look(path, listen_s=0)
     wrong = [each for each in findings if each.exit_code is not None and each.about is not About.RELAY]
     for finding in findings:
         if finding not in wrong[:1]:

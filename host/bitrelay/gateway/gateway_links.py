@@ -148,7 +148,7 @@ class GatewayLinks:
                 link.due.set()
 
     def configure(self, config: FederationConfig) -> None:
-        """Go on with other trust, and more or less open; who is not welcome any more is hung up on."""
+        """Go on with other trust; who is not welcome any more is hung up on."""
         self._config = config
         self.gate.configure(config)
         for link in self._links.values():

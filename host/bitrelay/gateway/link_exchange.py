@@ -71,7 +71,8 @@ class LinkExchange(Exchange):
         self._started: GatewayLinks | None = None
         self._pools: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
-    live = frozenset({"trust", "is_open"})
+    # Whether it is open decides on its limits, too.
+    live = frozenset({"trust"})
 
     @property
     def bound(self) -> tuple[Address, ...]:

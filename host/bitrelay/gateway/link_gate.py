@@ -24,6 +24,7 @@ class LinkGate:
     def __init__(self, own: bytes, config: FederationConfig, behind: Callable[[], Gate]) -> None:
         self.refused: Counter[str] = Counter()
         self._own = own
+        self._is_open = config.is_open
         self.configure(config)
         self._named = {peer.address for peer in config.peers if peer.peer_id is None}
         # Who was there when an address was dialled that was named without a PeerId.
@@ -31,8 +32,7 @@ class LinkGate:
         self._behind = behind
 
     def configure(self, config: FederationConfig) -> None:
-        """Go on with other trust, and more or less open."""
-        self._is_open = config.is_open
+        """Go on with other trust."""
         self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
 
     def trusts(self, peer_id: bytes) -> bool:

@@ -63,7 +63,7 @@ async def _opened_by_bluetooth(address: Bluetooth, node: Callable[[], LocalNode]
         async with AsyncExitStack() as stack:
             try:
                 adapter = await stack.enter_async_context(way())
-                port = await BlePort.open(address, adapter, node(), SystemClock(), _FIND_S)
+                port = await BlePort.open(address, adapter, node(), SystemClock(), _FIND_S, anonymous=True)
             except (NoBluetooth, NoDevice) as error:
                 first = first or error
                 continue

@@ -28,6 +28,8 @@ def status(gateway: Gateway) -> Values:
         "meshes": [_mesh(gateway, mesh) for mesh in gateway.config.meshes],
         "gateways": len(gateway.gateways),
         "reachable_meshes": sorted(gateway.reachable_meshes()),
+        "not_linked": dict(gateway.exchange.troubles()),
+        "refused": dict(gateway.exchange.refused()),
         "stored": gateway.room.targets(),
         "underway": gateway.underway(),
         "bandwidth": _bandwidth(gateway),
@@ -93,7 +95,13 @@ def _mesh(gateway: Gateway, mesh: MeshConfig) -> Values:
         "subscribe": list(mesh.subscribe),
         "waiting": sum(gateway.bridge.waiting(mesh.name).values()),
         "relays": [
-            {"name": link.name, "up": link.is_up, "trouble": link.trouble, "pressure": round(link.pressure, 3)}
+            {
+                "name": link.name,
+                "up": link.is_up,
+                "trouble": link.trouble,
+                "pressure": round(link.pressure, 3),
+                "missed": link.missed,
+            }
             for link in gateway.relays.get(mesh.name, ())
         ],
     }

@@ -106,9 +106,14 @@ class GatewayService:
             return
         exchange = self.gateway.exchange
         found = reload(self._config, wanted, exchange.live)
+        try:
+            self.gateway.configure(found.config)
+        except BitrelayError as error:  # it is too much to be said to others
+            self.gateway.configure(self._config)
+            self._tell(ReloadRefused(error))
+            return
         self._config = found.config
         exchange.configure(found.config.federation)
-        self.gateway.configure(found.config)
         self._tell(Reloaded(found.changed, found.restart))
 
     async def _start(self) -> None:
@@ -149,17 +154,18 @@ class GatewayService:
         config, directory = self._config, self._directory
         path = directory.identity if config.state else identity_path()
         if config.dht is not None:
-            settings = dht.Settings(
-                config.dht.listen, config.dht.bootstrap, config.dht.lan, difficulty=config.difficulty
-            )  # fmt: skip
+            where = config.dht
             node = dht.NodeService(
-                directory, path, settings, tell=self._tell_of_dht, on_progress=self._on_progress, clock=self._clock
+                directory,
+                path,
+                dht.Settings(where.listen, where.bootstrap, where.lan, difficulty=config.difficulty),
+                tell=self._tell_of_dht,
+                on_progress=self._on_progress,
+                clock=self._clock,
             )
             self._open.push_async_callback(node.stop)
             await node.start()
-            return node.identity, exchange_of(
-                config, node.identity, node=node, clock=self._clock, on_trouble=self._trouble
-            )
+            return node.identity, self._exchange(node.identity, node)
         cache = opened_cache(directory, self._clock)
         self._open.callback(cache.close)
         if cache.set_aside is not None:

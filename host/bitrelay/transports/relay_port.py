@@ -21,7 +21,7 @@ from ..ble.session import LocalNode, Session
 from ..console import Console
 from ..counters import NAMES
 from ..errors import BadData, BitrelayError, DeviceLost, DeviceTimeout, NoDevice, PeerError, RequestRefused
-from .address import Bluetooth, Serial
+from .address import PEER_ID_SIZE, Bluetooth, Serial
 
 MAX_FRAME = 512
 OPEN_TIMEOUT_S = 10.0
@@ -39,13 +39,15 @@ class RelayLoad:
     """How busy a relay is. slots_used: the share of its slots for frames that is taken, 0 to 1.
 
     Counted since its start: copies of frames that were sent; that were dropped, for want of room; tries that its radio
-    refused for lack of buffers, and that it makes again.
+    refused for lack of buffers, and that it makes again; untold: what it heard and did not tell us, for want of room in
+    its console.
     """
 
     slots_used: float
     sent: int
     dropped: int
     refused: int
+    untold: int
 
 
 class RelayPort(ABC):
@@ -137,6 +139,7 @@ class ConsolePort(RelayPort):
             counters.get("tx_frames", 0),
             counters.get("drop_queue_full", 0) + counters.get("drop_no_slot", 0),
             counters.get("backpressure", 0),
+            counters.get("console_dropped", 0),
         )
 
     async def close(self) -> None:
@@ -170,7 +173,7 @@ class ConsolePort(RelayPort):
 
 
 class BlePort(RelayPort):
-    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims."""
+    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims, zeros if none was needed."""
 
     def __init__(self, session: Session, peer_id: bytes) -> None:
         self.peer_id = peer_id
@@ -178,9 +181,19 @@ class BlePort(RelayPort):
 
     @classmethod
     async def open(
-        cls, address: Bluetooth, adapter: Adapter, node: LocalNode, clock: Clock, timeout: float = OPEN_TIMEOUT_S
+        cls,
+        address: Bluetooth,
+        adapter: Adapter,
+        node: LocalNode,
+        clock: Clock,
+        timeout: float = OPEN_TIMEOUT_S,
+        *,
+        anonymous: bool = False,
     ) -> "BlePort":
-        """Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is."""
+        """anonymous: whoever is at this address will do; a relay without a clock does not say who it is.
+
+        Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is.
+        """
         with bluetooth_errors(address.device):
             device = await BleakScanner.find_device_by_address(
                 address.device, timeout, backend=cast(type[BaseBleakScanner], adapter.scanner)
@@ -188,6 +201,8 @@ class BlePort(RelayPort):
         if device is None:
             raise NoDevice("no such device is in reach", device=address.device)
         session = await Session.open(device, adapter, node, clock, timeout=timeout)
+        if anonymous:
+            return cls(session, bytes(PEER_ID_SIZE))
         try:
             claim = await session.heard_claim(_CLAIM_S)
             if claim is None:
