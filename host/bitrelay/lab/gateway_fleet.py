@@ -19,7 +19,7 @@ from .broker import find_mosquitto, start_broker, watch_broker
 from .gateway_plan import DIFFICULTY, Broker, GatewayPlan, config_text
 from .lab import Lab
 from .tied_process import TiedProcess
-from .waiting import News, together
+from .waiting import together
 
 _UP_S = 30.0
 
@@ -73,7 +73,7 @@ class GatewayFleet:
         self._directory = directory
         self._program = program
         self._broker: Broker | None = None
-        self._news = News()
+        self._changed = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exit = AsyncExitStack()
         self._watching: set[asyncio.Task[None]] = set()
@@ -148,12 +148,15 @@ class GatewayFleet:
     async def _until(self, question: Callable[[], bool], what: str) -> None:
         try:
             async with asyncio.timeout(_UP_S):
-                while not question():
-                    news = asyncio.ensure_future(self._news.wait())
+                while True:
+                    self._changed.clear()
+                    if question():
+                        return
+                    changed = asyncio.ensure_future(self._changed.wait())
                     try:
-                        await asyncio.wait((news, self._failed), return_when=asyncio.FIRST_COMPLETED)
+                        await asyncio.wait((changed, self._failed), return_when=asyncio.FIRST_COMPLETED)
                     finally:
-                        news.cancel()
+                        changed.cancel()
                     if self._failed.done():
                         self._failed.result()
         except TimeoutError:
@@ -171,7 +174,7 @@ class GatewayFleet:
                     said = json.loads(line)
                     if isinstance(said, dict):
                         self._take(run, said)
-                        self._news.tell()
+                        self._changed.set()
         status = await process.stop()
         raise DeviceError(
             f"the gateway ended with status {status}; the last it said: {process.tail()}", device=run.plan.name
