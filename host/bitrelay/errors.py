@@ -337,6 +337,7 @@ class HandshakeFault(StrEnum):
     NO_ANSWER = "the peer did not answer in time"
     NO_HELLO = "the peer did not begin with its hello"
     HUNG_UP = "the peer hung up"
+    OURSELVES = "it is this computer itself"
 
 
 class HandshakeFailed(PeerError):

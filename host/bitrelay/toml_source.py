@@ -118,8 +118,9 @@ class Source:
         except tomllib.TOMLDecodeError as error:
             at = re.search(r"\(at line (\d+), column \d+\)", str(error))
             what = re.sub(r"\s*\(at .*\)$", "", str(error))
-            line = int(at[1]) if at else None
-            raise TomlError(f"{path}:{line or '?'}: {what}", line=line) from None
+            # Without a number it is at the end of the document.
+            line = int(at[1]) if at else len(text.splitlines()) or 1
+            raise TomlError(f"{path}:{line}: {what}", line=line) from None
         except (ValueError, RecursionError):
             raise TomlError(f"{path}: a number in it is too long, or lists are nested too deeply") from None
         self._lines = _find_lines(text)

@@ -9,6 +9,7 @@ from tests.host.fake_relay import INFO, FakeRelay, Values
 COUNTERS = [0] * len(NAMES)
 COUNTERS[NAMES.index("tx_frames")] = 30
 COUNTERS[NAMES.index("drop_no_slot")] = 7
+COUNTERS[NAMES.index("console_dropped")] = 4
 
 
 class HearingRelay(FakeRelay):

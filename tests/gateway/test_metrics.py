@@ -15,7 +15,7 @@ from bitrelay.gateway.metrics import MetricsServer
 DEADLINE_S = 10
 STATUS: dict[str, Any] = {
     "uptime_s": 12,
-    "meshes": [{"name": 'we"st\n', "relays": [{"name": "/dev/ttyUSB0", "up": True, "pressure": 0.25}]}],
+    "meshes": [{"name": 'we"st\n', "relays": [{"name": "/dev/ttyUSB0", "up": True, "pressure": 0.25, "missed": 11}]}],
 }
 PEERS: list[dict[str, Any]] = [
     {
@@ -95,6 +95,7 @@ async def test_what_the_gateway_tells_is_served() -> None:
         ("bandwidth_limit_mbps", "internet"): 100.0,
         ("relay_up", 'we"st\n', "/dev/ttyUSB0"): 1,
         ("relay_pressure", 'we"st\n', "/dev/ttyUSB0"): 0.25,
+        ("relay_missed_frames_total", 'we"st\n', "/dev/ttyUSB0"): 11,
         ("peer_up", "1" + 15 * "0"): 1,
         ("peer_up", "2" + 15 * "0"): 0,
         ("peer_latency_seconds", "1" + 15 * "0"): 0.02,

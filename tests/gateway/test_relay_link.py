@@ -22,7 +22,7 @@ from tests.host.fake_relay import PtyRelay
 from tests.transports.virtual_time import later, now, virtual_time
 
 DEADLINE_S = 10
-IDLE = RelayLoad(0.0, 0, 0, 0)
+IDLE = RelayLoad(0.0, 0, 0, 0, 0)
 
 
 class Port(RelayPort):
@@ -37,7 +37,7 @@ class Port(RelayPort):
 
     @property
     def dropped(self) -> int:
-        return 0
+        return 3
 
     async def send(self, frame: bytes) -> None:
         await asyncio.sleep(1e4 if self.hangs else self.send_s)
@@ -156,7 +156,7 @@ async def test_a_relay_is_asked_every_second_how_full_it_is() -> None:
     link.start()
     await later(1.5)
     assert link.pressure == 0
-    port.said = RelayLoad(0.8, 0, 0, 0)
+    port.said = RelayLoad(0.8, 0, 0, 0, 0)
     await later(1)
     assert link.pressure == pytest.approx(0.8)
     port.said, port.send_s = IDLE, 0.25
@@ -165,6 +165,24 @@ async def test_a_relay_is_asked_every_second_how_full_it_is() -> None:
     assert link.pressure == pytest.approx(0.5)
     await later(1)
     assert link.pressure == 0
+    await link.close()
+
+
+@virtual_time
+async def test_what_a_relay_heard_and_did_not_tell_is_counted_over_all_its_lives() -> None:
+    socket = Socket(Port())
+    link = socket.link
+    link.start()
+    await later(1.5)
+    for untold in (10, 25, 5, 7):  # it restarts in between
+        assert socket.port is not None
+        socket.port.said = RelayLoad(0.0, 0, 0, 0, untold)
+        await later(1)
+    assert link.missed == 10 + 15 + 2 + 3
+    socket.port.heard.put_nowait(None)
+    socket.port = Port()
+    await later(1)
+    assert link.missed == 27 + 2 * 3
     await link.close()
 
 
@@ -189,12 +207,12 @@ async def test_who_waits_for_a_frame_hears_of_the_end() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "send_s", "found"),
     [
-        (IDLE, RelayLoad(0.3, 100, 0, 0), 0.0, 0.3),
-        (IDLE, RelayLoad(0.3, 75, 25, 0), 0.0, 0.5),
-        (IDLE, RelayLoad(0.3, 10, 90, 0), 0.0, 1.0),
-        (IDLE, RelayLoad(0.0, 20, 0, 80), 0.0, 0.4),
-        (RelayLoad(0.0, 500, 400, 300), IDLE, 0.0, 0.0),  # restarted
-        (None, RelayLoad(0.2, 1, 1000, 1000), 0.0, 0.2),  # of what was before nothing is known
+        (IDLE, RelayLoad(0.3, 100, 0, 0, 0), 0.0, 0.3),
+        (IDLE, RelayLoad(0.3, 75, 25, 0, 0), 0.0, 0.5),
+        (IDLE, RelayLoad(0.3, 10, 90, 0, 0), 0.0, 1.0),
+        (IDLE, RelayLoad(0.0, 20, 0, 80, 0), 0.0, 0.4),
+        (RelayLoad(0.0, 500, 400, 300, 0), IDLE, 0.0, 0.0),  # restarted
+        (None, RelayLoad(0.2, 1, 1000, 1000, 0), 0.0, 0.2),  # of what was before nothing is known
         (IDLE, IDLE, 0.1, 0.2),
         (None, None, 5.0, 1.0),
     ],
@@ -237,7 +255,7 @@ async def test_a_relay_on_a_cable_says_how_busy_it_is() -> None:
     served = PtyRelay(HearingRelay())
     try:
         port = await ConsolePort.open(Serial(served.port))
-        assert await port.load() == RelayLoad(0.75, 30, 7, 0)
+        assert await port.load() == RelayLoad(0.75, 30, 7, 0, 4)
         await port.close()
     finally:
         served.close()

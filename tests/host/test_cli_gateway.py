@@ -1,5 +1,6 @@
 """`bitrelay gateway`, as scripts and systemd use it: one gateway whose relays are not there, and one between two."""
 
+import asyncio
 import json
 import signal
 import time
@@ -10,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from bitrelay.dht.control import request
 from bitrelay.errors import ExitCode
 from shared_protocol import frame
 from tests.gateway.relays import HearingRelay
@@ -65,6 +67,15 @@ class Gateway:
 
     def ask(self, command: str) -> Any:
         return ask("gateway", command, "--state", self.state)
+
+    def watch(self, command: str) -> Any:
+        """The same without a process of its own, for who asks again and again."""
+
+        async def told() -> Any:
+            socket = Path(self.state) / "control.sock"
+            return [answer async for answer in request(socket, {"do": command}, server="gateway")][-1]
+
+        return asyncio.run(told())
 
     def end(self, number: int) -> tuple[int, str]:
         self.process.send_signal(number)
@@ -131,9 +142,10 @@ def test_prometheus_scrapes_it(gateway: Gateway) -> None:
 
 def test_sighup_has_it_read_its_file_again(gateway: Gateway) -> None:
     gateway.write(name="lighthouse", west=str(gateway.file.parent / "other"))
+    gateway.file.write_text(gateway.file.read_text() + "[federation]\nopen = true\n")
     gateway.process.send_signal(signal.SIGHUP)
     told = gateway.until("reloaded")
-    assert (told["changed"], told["restart"]) == (["name"], ["mesh west: relays"])
+    assert (told["changed"], told["restart"]) == (["name", "federation.open"], ["mesh west: relays"])
     assert gateway.ask("status")["name"] == "lighthouse"
     gateway.file.write_text(gateway.file.read_text().replace("frames_per_minute = 60", "frames_per_minute = 0"))
     gateway.process.send_signal(signal.SIGHUP)
@@ -151,11 +163,11 @@ def test_two_cannot_have_one_folder(gateway: Gateway) -> None:
 
 
 def test_mistakes_are_told_before_anything_starts(tmp_path: Path) -> None:
-    (tmp_path / "bad.toml").write_text('name = "a"\n[[mesh]]\nname = "west"\nrelay = ["x"]\n')
+    (tmp_path / "bad.toml").write_text('name = "a"\n[[mesh]]\nname = "west"\nrelays = ["x"]\ndownlnk = true\n')
     done = run("gateway", "run", "-c", str(tmp_path / "bad.toml"), "--json")
     assert done.returncode == ExitCode.BAD_DATA
-    assert json.loads(done.stdout)["device"] == f"{tmp_path / 'bad.toml'}:4"
-    assert "relays" in json.loads(done.stdout)["hint"]
+    assert json.loads(done.stdout)["device"] == f"{tmp_path / 'bad.toml'}:5"
+    assert "downlink" in json.loads(done.stdout)["hint"]
     done = run("gateway", "run", "-c", str(tmp_path / "none.toml"))
     assert (done.returncode, done.stdout) == (ExitCode.BAD_DATA, "")
 
@@ -178,14 +190,24 @@ def test_what_one_relay_hears_the_other_says_and_sigterm_ends_it_well(tmp_path: 
             said = east.said.get(timeout=DEADLINE_S)
             assert said == heard[: frame.TTL] + bytes((6,)) + heard[frame.TTL + 1 :]
             # Its bandwidth is measured once a second.
-            while not (traffic := gateway.ask("traffic"))["bandwidth"]["local_mbps"]:
+            while not (traffic := gateway.watch("traffic"))["bandwidth"]["local_mbps"]:
                 pass
             assert traffic["bandwidth"]["internet_mbps"] == 0
             assert [sum(traffic["frames"][way].values()) for way in ("up", "down")] == [1, 1]
             assert traffic["bytes"]["down"]["interactive"] == len(heard)
             assert traffic["delay_ms"]["count"] == 1
-            assert [mesh["relays"][0]["up"] for mesh in gateway.ask("status")["meshes"]] == [True, True]
-            assert west.said.empty()
+            assert [mesh["relays"][0]["up"] for mesh in gateway.watch("status")["meshes"]] == [True, True]
+            first, recorded = gateway.up["id"], gateway.watch("status")["relayed"]["recorded"]
+            assert recorded == 1
+        finally:
+            gateway.end(signal.SIGKILL)
+        # It comes back as itself, and remembers what it has said.
+        gateway = Gateway(tmp_path, west=served[0].port, east=served[1].port)
+        try:
+            assert gateway.up["id"] == first
+            while not gateway.watch("traffic")["drops"]["down"]:
+                pass
+            assert west.said.empty() and east.said.empty()
             assert gateway.end(signal.SIGTERM) == (ExitCode.OK, "")
         finally:
             gateway.end(signal.SIGKILL)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BitrelayError, CommandFailed
-from . import gateway_config, gateway_ledger
+from .gateway_config import check, fleet_key, init
+from .gateway_ledger import app as ledger
 from .happenings import Happenings, until_read
 from .options import JsonFlag
 from .output import Output, Values, duration, reporting
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Join meshes over the internet: what is said in one is heard in the others.", no_args_is_help=True
 )
-app.command("init")(gateway_config.init)
-app.command("check")(gateway_config.check)
-app.command("fleet-key")(gateway_config.fleet_key)
-app.add_typer(gateway_ledger.app, name="ledger")
+app.command("init")(init)
+app.command("check")(check)
+app.command("fleet-key")(fleet_key)
+app.add_typer(ledger, name="ledger")
 
 StateOption = Annotated[
     Path | None,
@@ -130,17 +131,18 @@ async def _run(out: Output, path: Path) -> None:
     from ..gateway.told import Trouble
     from .mining_view import MiningView
 
+    loop = asyncio.get_running_loop()
+    # Who asks for the file to be read again while we start has had it.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     config = await _checked(out, path)
     happened: Happenings[Told] = Happenings(out)
     directory = StateDirectory(config.state or default_directory(), time, "gateway")
     try:
         with MiningView() as view:
             service = GatewayService(path, config, directory, tell=happened.tell, on_progress=view.show)
-            # A reload that comes while it starts finds the file as it is.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
             await service.start()
         try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
+            loop.add_signal_handler(signal.SIGHUP, service.reload)
             await until_read()
             _tell_up(out, service)
             while True:
@@ -156,10 +158,11 @@ async def _run(out: Output, path: Path) -> None:
 
 async def _checked(out: Output, path: Path) -> "GatewayConfig":
     # All that is wrong is told before anything starts. A relay that is not there is waited for.
-    from ..gateway.check import About, check
+    from ..gateway.check import About
+    from ..gateway.check import check as look
     from ..gateway.config_file import load_config
 
-    findings = await check(path)
+    findings = await look(path)
     wrong = [each for each in findings if each.exit_code is not None and each.about is not About.RELAY]
     for finding in findings:
         if finding not in wrong[:1]:

@@ -10,7 +10,6 @@ import typer
 
 from ..errors import BadData, NoDevice
 from ..ports import HOW_TO_GET_ONE, list_devices
-from ..toml_source import BadValue
 from .options import JsonFlag
 from .output import printable, reporting
 from .running import run_until_told
@@ -90,7 +89,7 @@ def init(
 
         if os.path.lexists(file):
             raise BadData(f"{file} exists already, and is left as it is", hint="Give another name, or move it away")
-        if not yes and None in (mesh, relay, peer) and (json or sys.stdin is None or not sys.stdin.isatty()):
+        if not yes and None in (mesh, relay, peer) and (json or not _somebody_is_there()):
             raise typer.BadParameter("there is nobody to ask: give --mesh, --relay and --peer, or --yes")
         chosen_mesh = _answer(_MESH, mesh_name, mesh, "mesh", yes)
         chosen_relay = _relay(relay, yes)
@@ -128,6 +127,10 @@ def fleet_key(
             out.line(f"Wrote {file}. Copy it to every gateway of the fleet over a way that nobody else sees.")
 
 
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _answer(question: str, read: Callable[[Any], Value], given: str | None, usual: str, yes: bool) -> Value:
     if given is not None or yes:
         try:
@@ -162,10 +165,12 @@ def _relay(given: str | None, yes: bool) -> str:
             typer.echo(printable(f"  {number}  {name}  {device.description}"), err=True)
         if not found:
             typer.echo(f"  No relay found. {HOW_TO_GET_ONE}; or say where it will be.", err=True)
-    return _answer(_RELAY, read, given, found[0] if len(found) == 1 or yes else "", yes)
+    return _answer(_RELAY, read, given, found[0] if len(found) == 1 else "", yes)
 
 
 def _said(error: ValueError) -> str:
+    from ..toml_source import BadValue
+
     hint = getattr(error, "hint", None)
     what = str(error) if isinstance(error, BadValue) else f"it must be {error}"
     return f"{what}. {hint}" if hint else what

@@ -158,7 +158,8 @@ async def request(
         reader, writer = await asyncio.open_unix_connection(path, limit=MOST_ANSWER)
     except OSError:
         raise Unreachable(
-            f"no {server} runs in {path.parent}", hint=f"Start one with `bitrelay {server} run`"
+            f"no {server} runs in {path.parent}",
+            hint=f"Start one with `bitrelay {server} run`, or name its folder with --state",
         ) from None
     try:
         async with asyncio.timeout(timeout):

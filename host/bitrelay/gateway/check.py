@@ -9,7 +9,7 @@ import importlib.util
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +40,6 @@ from .state import default_directory
 
 OPEN_S: Final = 5.0
 LISTEN_S: Final = 4.0
-"""For how long relays are listened for over Bluetooth."""
 
 _RESTRICTED: Final = 1024
 _RUNS: Final = "a gateway runs with this state: relays and ports that are in use are taken for its own"
@@ -75,19 +74,25 @@ class Finding:
         return f"{where}: {kind}{self.what}" + (f". {self.hint}" if self.hint else "")
 
 
-async def check(path: Path) -> list[Finding]:
-    """All that is wrong, in the order in which it should be mended, and notes. Takes as long as it takes to open the
-    relays' ports, and LISTEN_S if there are relays over Bluetooth."""
+async def check(path: Path, *, listen_s: float = LISTEN_S) -> list[Finding]:
+    """All that is wrong, in the order in which it should be mended, and notes.
+
+    Takes as long as it takes to open the relays' ports, at most OPEN_S. listen_s: for how long relays are listened for
+    over Bluetooth, if there are any; 0 leaves that out.
+    """
     file, mistakes = examine(path)
     if file is None:
         return [_of_mistake(path, mistake) for mistake in mistakes]
     looking = _Looking(file)
-    state = [*looking.state()]
+    found = [*looking.state()]
+    if not found:  # else the identity in it would be found to be in the same state
+        found += looking.identity()
     running = is_running(file.config)
     if running:
-        state.append(looking.note(About.STATE, _RUNS, file.line("state")))
-    found = [*state, *looking.identity(), *looking.programs(), *await asyncio.to_thread(lambda: [*looking.listened()])]
-    found += [finding async for finding in looking.relays()]
+        found.append(looking.note(About.STATE, _RUNS, file.line("state")))
+    found += looking.programs()
+    found += await asyncio.to_thread(lambda: [*looking.listened()])
+    found += await looking.relays(listen_s)
     if running:
         found = [finding for finding in found if finding.exit_code is not ExitCode.PORT_BUSY]
     return [*found, *looking.policy()]
@@ -181,43 +186,52 @@ class _Looking:
             if error is not None:
                 yield self._wrong(About.PORT, error, self._file.line("listen", table))
 
-    async def relays(self) -> AsyncIterator[Finding]:
+    async def relays(self, listen_s: float) -> list[Finding]:
         """Every relay is there, and free."""
-        relays = [
-            (relay, self._file.line("relays", "mesh", number))
-            for number, mesh in enumerate(self._config.meshes)
-            for relay in mesh.relays
-        ]
-        used: dict[str, str] = {}
-        for relay, line in relays:
-            if isinstance(relay, Serial):
-                try:
-                    port, place = await asyncio.to_thread(_port_and_place, relay.port)
-                    if place in used:
-                        hint = "Name it once: a relay is in one mesh, and has one port"
-                        raise BadData(f"this is the same port as {used[place]}", device=relay.port, hint=hint)
-                    used[place] = relay.port
-                    await _open_and_close(port)
-                except BitrelayError as error:
-                    yield self._wrong(About.RELAY, error, line)
-        by_radio = [(relay, line) for relay, line in relays if isinstance(relay, Bluetooth)]
-        if by_radio:
-            async for finding in self._by_radio(by_radio):
-                yield finding
+        cabled: list[tuple[Serial, int]] = []
+        by_radio: list[tuple[Bluetooth, int]] = []
+        for number, mesh in enumerate(self._config.meshes):
+            line = self._file.line("relays", "mesh", number)
+            for relay in mesh.relays:
+                if isinstance(relay, Serial):
+                    cabled.append((relay, line))
+                else:
+                    by_radio.append((relay, line))
+        found = await self._cabled(cabled)
+        if by_radio and listen_s > 0:
+            found += await self._by_radio(by_radio, listen_s)
+        return found
 
-    async def _by_radio(self, relays: list[tuple[Bluetooth, int]]) -> AsyncIterator[Finding]:
+    async def _cabled(self, relays: list[tuple[Serial, int]]) -> list[Finding]:
+        found: list[Finding] = []
+        used: dict[str, str] = {}
+        free: list[tuple[str, int]] = []
+        for relay, line in relays:
+            try:
+                port, place = await asyncio.to_thread(_port_and_place, relay.port)
+                if place in used:
+                    hint = "Name it once: a relay is in one mesh, and has one port"
+                    raise BadData(f"this is the same port as {used[place]}", device=relay.port, hint=hint)
+            except BitrelayError as error:
+                found.append(self._wrong(About.RELAY, error, line))
+                continue
+            used[place] = relay.port
+            free.append((port, line))
+        # All at once: one that does not answer holds up nobody.
+        opened = await asyncio.gather(*(_why_not_opened(port) for port, _ in free))
+        return found + [self._wrong(About.RELAY, e, at) for e, (_, at) in zip(opened, free, strict=True) if e]
+
+    async def _by_radio(self, relays: list[tuple[Bluetooth, int]], listen_s: float) -> list[Finding]:
         from ..ble.survey import survey
 
         try:
-            heard = {one.peer.device_address.upper() for one in (await survey(LISTEN_S)).heard}
+            heard = {one.peer.device_address.upper() for one in (await survey(listen_s)).heard}
         except BitrelayError as error:
-            yield self._wrong(About.RELAY, error, relays[0][1])
-            return
-        for relay, line in relays:
-            if relay.device not in heard:
-                what = f"nothing was heard of it within {LISTEN_S:g} s"
-                missing = NoDevice(what, device=str(relay), hint="Is it on, and near? `bitrelay devices --ble` tells")
-                yield self._wrong(About.RELAY, missing, line)
+            return [self._wrong(About.RELAY, error, relays[0][1])]
+        hint = "Is it on, and near? `bitrelay devices --ble` tells"
+        missing = [(str(relay), line) for relay, line in relays if relay.device not in heard]
+        what = f"nothing was heard of it within {listen_s:g} s"
+        return [self._wrong(About.RELAY, NoDevice(what, device=device, hint=hint), line) for device, line in missing]
 
     def policy(self) -> Iterator[Finding]:
         """What is right, and may not be what was meant."""
@@ -249,7 +263,7 @@ def _folder(config: GatewayConfig) -> Path:
 
 def _of_mistake(path: Path, mistake: TomlError) -> Finding:
     # Its words begin with the place, which a finding has of its own.
-    what = mistake.what.removeprefix(f"{path}:{mistake.line or '?'}: ").removeprefix(f"{path}: ")
+    what = mistake.what.removeprefix(f"{path}:{mistake.line}: ").removeprefix(f"{path}: ")
     return Finding(About.FILE, path, mistake.line, what, mistake.hint, mistake.exit_code)
 
 
@@ -283,10 +297,13 @@ def _port_and_place(name: str) -> tuple[str, str]:
     return port, os.path.realpath(port)
 
 
-async def _open_and_close(port: str) -> None:
+async def _why_not_opened(port: str) -> BitrelayError | None:
     # As a gateway opens it: what keeps it from doing so is told in the same words. Nothing is sent.
     from ..serial_link import SerialLink
 
-    ignore: Callable[[object], None] = lambda _: None  # noqa: E731
-    link = await SerialLink.open(port, ignore, ignore, OPEN_S)
+    try:
+        link = await SerialLink.open(port, lambda chunk: None, lambda reason: None, OPEN_S)
+    except BitrelayError as error:
+        return error
     await link.close()
+    return None

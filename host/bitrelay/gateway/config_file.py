@@ -87,7 +87,6 @@ class _Reading:
 
     def config(self) -> GatewayConfig | None:
         """None if anything is wrong."""
-        meshes = self._meshes()
         root = self._read(
             self._root,
             {
@@ -98,6 +97,7 @@ class _Reading:
                 "internet_mbps": Rule(rule.number(0, 100_000, above=True)),
             },
         )
+        meshes = self._meshes()
         metrics = self._read(self._sections["metrics"], {"listen": Rule(rule.host_and_port)})
         if "listen" in metrics:
             root["metrics"] = metrics["listen"]
@@ -247,7 +247,7 @@ class _Reading:
                 "username": Rule(rule.text),
                 "password_file": Rule(rule.password_file(self._folder)),
                 "fleet_key": Rule(rule.fleet_key(self._folder), required=True),
-                "topic": Rule(rule.mesh),
+                "topic": Rule(rule.topic),
             },
         )
         for key, needed in (("ca_file", "tls"), ("password_file", "username")):

@@ -23,6 +23,7 @@ from ..transports.address import (
 )
 from .config import PeerConfig
 from .message import MOST_NAME, MOST_SUBSCRIPTIONS, is_mesh_name
+from .mqtt_topics import MOST_PREFIX, is_prefix
 
 KEY_SIZE: Final = 32
 """Bytes of a fleet key."""
@@ -32,7 +33,7 @@ MOST_ITEMS: Final = 256
 _MOST_TEXT: Final = 255
 _MOST_PASSWORD: Final = 1024
 _GEOHASH: Final = re.compile("[0-9b-hjkmnp-z]{1,12}")
-_HEX_KEY: Final = re.compile("[0-9a-fA-F]{64}")
+_HEX_32: Final = re.compile("[0-9a-fA-F]{64}")
 _NAME_HINT: Final = f"A mesh's name has 1 to {MOST_NAME} bytes of printable text without / + # $ *"
 _MAKE_KEY: Final = "`bitrelay gateway fleet-key FILE` writes one"
 
@@ -43,20 +44,20 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 def text(value: Any) -> str:
     """A text that can be shown."""
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value.encode(errors="replace")) < 256:
+    if not _is_shown(value, _MOST_TEXT):
         raise ValueError(f"printable text of 1 to {_MOST_TEXT} bytes")
-    return value
+    return str(value)
 
 
 def name(value: Any) -> str:
     """What a gateway is called."""
-    if (
-        not isinstance(value, str)
-        or not value.isprintable()
-        or not 0 < len(value.encode(errors="replace")) <= MOST_NAME
-    ):
+    if not _is_shown(value, MOST_NAME):
         raise ValueError(f"a name of 1 to {MOST_NAME} bytes of printable text")
-    return value
+    return str(value)
+
+
+def _is_shown(value: Any, most: int) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value.encode(errors="replace")) <= most
 
 
 def flag(value: Any) -> bool:
@@ -217,7 +218,7 @@ def peer(value: Any) -> PeerConfig:
 
 
 def peer_id(value: Any) -> bytes:
-    if not isinstance(value, str) or not _HEX_KEY.fullmatch(value):
+    if not isinstance(value, str) or not _HEX_32.fullmatch(value):
         raise BadValue(
             f"{value!r} is no PeerId", f"It has {2 * PEER_ID_SIZE} hex digits; `bitrelay identity show` has this one's"
         )
@@ -235,6 +236,13 @@ def dht_address(value: Any) -> Udp:
     return address
 
 
+def topic(value: Any) -> str:
+    """What the topics at a broker begin with."""
+    if not isinstance(value, str) or not is_prefix(value):
+        raise ValueError(f"1 to {MOST_PREFIX} bytes of printable text without + # $, slashes only inside")
+    return value
+
+
 def host(value: Any) -> str:
     try:
         return Tcp(text(value), 1).host
@@ -247,7 +255,9 @@ def host_and_port(value: Any) -> tuple[str, int] | None:
     if value == "off":
         return None
     try:
-        address = parse(f"tcp://{text(value)}")
+        where, _, port = text(value).rpartition(":")
+        # Else a default port would be taken for one that is missing.
+        address = parse(f"tcp://{where}:{int(port)}")
     except ValueError:
         raise ValueError('HOST:PORT, or "off"') from None
     assert isinstance(address, Tcp)
@@ -302,12 +312,12 @@ def fleet_key(folder: Path) -> Read[bytes]:
     """The key in a file of its owner's alone: a line of 64 hex digits."""
 
     def read(value: Any) -> bytes:
-        if isinstance(value, str) and _HEX_KEY.fullmatch(value):
+        if isinstance(value, str) and _HEX_32.fullmatch(value):
             # Not repeated here: complaints end up in logs.
             raise BadValue("this is a key, where the name of its file belongs", _MAKE_KEY)
         found = path(folder)(value)
         line = _secret(found, 2 * KEY_SIZE + 2, _MAKE_KEY).decode(errors="replace").strip()
-        if not _HEX_KEY.fullmatch(line):
+        if not _HEX_32.fullmatch(line):
             raise BadValue(f"{found} is no fleet key: that is one line of {2 * KEY_SIZE} hex digits", _MAKE_KEY)
         return bytes.fromhex(line)
 

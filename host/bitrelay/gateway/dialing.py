@@ -16,8 +16,6 @@ MOST_S: Final = 60.0
 """Pauses double from the first to the longest."""
 STEADY_S: Final = 10.0
 """A link that lasted so long was a good one: pauses begin anew."""
-OURSELVES: Final = "ourselves"
-"""The limit that a gate names when we have reached ourselves."""
 
 
 class Backoff:
@@ -141,9 +139,9 @@ class Dialer:
             except BitrelayError as error:
                 target.trouble = _in_words(error)
                 _log.info("No link with the gateway at %s: %s", address, target.trouble)
+                if isinstance(error, HandshakeFailed) and error.fault is HandshakeFault.OURSELVES:
+                    return None
                 if isinstance(error, LimitReached):
-                    if error.limit == OURSELVES:
-                        return None
                     wait_s = max(wait_s, error.retry_s or 0.0)
         return wait_s
 

@@ -121,6 +121,7 @@ class Gateway:
         self._begin(self._tick())
         for mesh, links in self.relays.items():
             for link in links:
+                link.on_change = self._look_at_relays
                 self._begin(self._hear_mesh(mesh, link))
 
     async def stop(self) -> None:
@@ -310,7 +311,7 @@ class Gateway:
             now = self._loop.time()
             self.numbers.tick(UPKEEP_S)
             self.bridge.forget(now)
-            self._look_at_relays(now)
+            self._look_at_relays()
             self._tell_throttled(now)
             await self.room.expire()
             for mesh in self._reachable:
@@ -331,7 +332,7 @@ class Gateway:
             except BitrelayError as error:
                 self._tell(Trouble(error))
 
-    def _look_at_relays(self, now: float) -> None:
+    def _look_at_relays(self) -> None:
         for mesh, links in self.relays.items():
             for link in links:
                 was = self._relays_up.get((mesh, link.name))
@@ -345,7 +346,7 @@ class Gateway:
                     self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
-                self.bridge.relay_pressure(mesh, min(pressures), now)
+                self.bridge.relay_pressure(mesh, min(pressures), self._loop.time())
 
     def _tell_throttled(self, now: float) -> None:
         throttled, self.bridge.throttled = self.bridge.throttled, Counter()

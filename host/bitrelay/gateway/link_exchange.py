@@ -71,6 +71,8 @@ class LinkExchange(Exchange):
         self._started: GatewayLinks | None = None
         self._pools: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
+    live = frozenset({"trust", "is_open"})
+
     @property
     def bound(self) -> tuple[Address, ...]:
         """Where it listens."""
@@ -102,6 +104,11 @@ class LinkExchange(Exchange):
         _encoded(hello)
         self._hello = hello
         self._links.say(hello)
+
+    def configure(self, config: FederationConfig) -> None:
+        self._config = config
+        if self._started is not None:
+            self._started.configure(config)
 
     def gateways(self) -> Sequence[GatewayView]:
         return self._started.views() if self._started is not None else ()
@@ -145,7 +152,7 @@ class LinkExchange(Exchange):
         return {str(at): why for at, why in self._links.troubles().items()} if self._started is not None else {}
 
     def refused(self) -> Counter[str]:
-        """Connections that were refused, by who it was ("ourselves", "not trusted") or the limit that said no."""
+        """Connections that were refused, by reason: "not trusted", or the limit that said no."""
         return self._links.refused() if self._started is not None else Counter()
 
     # --- for discovery ---

@@ -9,7 +9,6 @@ from ..identity.proof import PowIdentity
 from ..transports.address import Address
 from ..transports.gate import Gate
 from .config import FederationConfig
-from .dialing import OURSELVES
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +24,16 @@ class LinkGate:
     def __init__(self, own: bytes, config: FederationConfig, behind: Callable[[], Gate]) -> None:
         self.refused: Counter[str] = Counter()
         self._own = own
-        self._is_open = config.is_open
-        self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
+        self.configure(config)
         self._named = {peer.address for peer in config.peers if peer.peer_id is None}
         # Who was there when an address was dialled that was named without a PeerId.
         self._found: dict[Address, bytes] = {}
         self._behind = behind
+
+    def configure(self, config: FederationConfig) -> None:
+        """Go on with other trust, and more or less open."""
+        self._is_open = config.is_open
+        self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
 
     def trusts(self, peer_id: bytes) -> bool:
         """Whether our operator trusts it: by its PeerId, or by an address at which it has answered."""
@@ -50,19 +53,19 @@ class LinkGate:
 
     def known(self, peer: PowIdentity, address: Address, inbound: bool) -> None:
         peer_id = peer.peer_id
-        if peer_id == self._own:
-            raise self._refuse("that is this gateway itself", OURSELVES, address)
         if not inbound:
             self.found(peer_id, address)
         if not self.welcomes(peer_id):
-            _log.info("The gateway %s at %s is not trusted, and was hung up on", peer_id.hex(), address)
-            raise self._refuse(f"the gateway {peer_id.hex()} is not trusted", NOT_TRUSTED, address)
+            self.refused[NOT_TRUSTED] += 1
+            error = LimitReached(
+                f"the gateway {peer_id.hex()} is not trusted, and was hung up on",
+                limit=NOT_TRUSTED,
+                device=str(address),
+                hint="If it shall link with this one, add its PeerId to [federation] trust",
+            )
+            _log.info("%s", error)
+            raise error
         self._behind().known(peer, address, inbound)
 
     def left(self, address: Address) -> None:
         self._behind().left(address)
-
-    def _refuse(self, what: str, limit: str, address: Address) -> LimitReached:
-        self.refused[limit] += 1
-        hint = "Add its PeerId to [federation] trust" if limit == NOT_TRUSTED else None
-        return LimitReached(what, limit=limit, device=str(address), hint=hint)

@@ -8,7 +8,7 @@
 | 4 | notice | what u8, mesh, count u8, keys (16 each) |
 
 A mesh in a hello: name, geohash, flags u8, count u8 and subscriptions, each a text.
-A text is its length u8 and UTF-8. Names of meshes have 1 to 64 bytes.
+A text is its length u8 and printable UTF-8. Names of meshes have 1 to 64 bytes.
 """
 
 from dataclasses import dataclass
@@ -188,7 +188,7 @@ def _read_hello(reader: "_Reader") -> Hello | None:
         return None
     name, fee, capacity, load, uptime = reader.text(), reader.u32(), reader.u32(), reader.u8(), reader.u32()
     count = reader.u8()
-    if count > MOST_MESHES or not name.isprintable():
+    if count > MOST_MESHES:
         return None
     meshes = []
     for _ in range(count):
@@ -231,7 +231,10 @@ class _Reader:
         return int.from_bytes(self.take(4), "big")
 
     def text(self) -> str:
-        return self.take(self.u8()).decode()  # UnicodeDecodeError is a ValueError
+        text = self.take(self.u8()).decode()  # UnicodeDecodeError is a ValueError
+        if not text.isprintable():
+            raise ValueError("not for people to read")
+        return text
 
     def mesh(self) -> str:
         name = self.text()
@@ -254,6 +257,8 @@ def _mesh(name: str) -> bytes:
 
 
 def _text(text: str) -> bytes:
+    if not text.isprintable():
+        raise ValueError("not for people to read")
     raw = text.encode()
     return bytes((len(raw),)) + raw  # ValueError above 255
 

@@ -160,12 +160,13 @@ def _of_traffic(traffic: Values) -> Iterator[Metric]:
 def _of_meshes(status: Values) -> Iterator[Metric]:
     up = _gauge("relay_up", "Whether a relay answers.", "mesh", "relay")
     pressure = _gauge("relay_pressure", "How full a relay says it is, 0 to 1.", "mesh", "relay")
+    missed = _counter("relay_missed_frames", "Frames that a relay heard and could not tell.", "mesh", "relay")
     for mesh in status["meshes"]:
         for relay in mesh["relays"]:
             up.add_metric((mesh["name"], relay["name"]), relay["up"])
             pressure.add_metric((mesh["name"], relay["name"]), relay["pressure"])
-    yield up
-    yield pressure
+            missed.add_metric((mesh["name"], relay["name"]), relay["missed"])
+    yield from (up, pressure, missed)
     uptime = _gauge("uptime_seconds", "Since the gateway was started.")
     uptime.add_metric((), status["uptime_s"])
     yield uptime

@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import BadData, BrokenInstallation, Unreachable
@@ -21,6 +23,7 @@ MOST_ARRIVED: Final = 1024
 """Messages that wait to be opened; the next ones are dropped."""
 MOST_UNACKNOWLEDGED: Final = 20
 """What Mosquitto grants unless it is told otherwise; it hangs up on who takes more."""
+ACCESS: Final = "Its access list must let this user read and write everything below the topic in [mqtt]"
 
 _BAD_LOGIN: Final = (0x86, 0x87)
 _NO_MQTT_5: Final = (0x01, 0x84)
@@ -100,6 +103,24 @@ def open_client(
     return client
 
 
+@asynccontextmanager
+async def connected(client: "aiomqtt.Client") -> AsyncIterator[None]:
+    """Connected inside. Raises what aiomqtt raises."""
+    from aiomqtt import MqttError
+
+    was_connected = False
+    try:
+        async with client:
+            was_connected = True
+            yield
+    finally:
+        if was_connected:
+            # After what nobody wants to read any more comes how it ended, which asyncio complains of unless it is read.
+            with suppress(MqttError):
+                async for _ in client.messages:
+                    pass
+
+
 async def subscribe(client: "aiomqtt.Client", topic: str, qos: int, *, device: str) -> None:
     """Raises Unreachable if the broker does not let us, and what aiomqtt raises if it does not answer."""
     granted = await client.subscribe(topic, qos=qos)
@@ -108,7 +129,7 @@ async def subscribe(client: "aiomqtt.Client", topic: str, qos: int, *, device: s
         raise Unreachable(
             f"the broker does not let us read {topic!r}: {granted[0] if granted else 'it says nothing'}",
             device=device,
-            hint="Its access list must let this user read and write everything below the topic in [mqtt]",
+            hint=ACCESS,
         )
 
 
@@ -123,7 +144,9 @@ async def publish_kept(client: "aiomqtt.Client", topic: str, payload: bytes) -> 
 def trouble_of(error: Exception, config: MqttConfig) -> tuple[Unreachable, bool]:
     """What an error of aiomqtt's means in words, and whether trying again soon is of no use."""
     device = f"{config.host}:{config.port}"
-    code = _code(getattr(error, "rc", None))
+    # What ended a connection that there was, aiomqtt tells as the cause of its error.
+    ended = error.__cause__
+    code = _code(getattr(ended or error, "rc", None))
     cause = error.__context__
     if code in _BAD_LOGIN:
         hint = "Check username and password_file in [mqtt], and the broker's password file"
@@ -131,12 +154,16 @@ def trouble_of(error: Exception, config: MqttConfig) -> tuple[Unreachable, bool]
     if code in _NO_MQTT_5:
         return Unreachable("the broker does not speak MQTT 5", device=device, hint="Mosquitto does from 1.6 on"), True
     if code == _TAKEN_OVER:
-        hint = "Give each gateway a state folder of its own; a copied one has a copied identity"
-        return Unreachable("another gateway with our identity has connected", device=device, hint=hint), True
-    if isinstance(cause, ssl.SSLError):
+        return twin(config), True
+    if isinstance(cause, ssl.SSLError) or (config.tls and isinstance(cause, ConnectionResetError)):
         hint = "Check host, port, tls and ca_file in [mqtt]; the certificate must be valid for this host name"
-        reason = getattr(cause, "verify_message", "") or cause.reason or str(cause)
-        return Unreachable(f"no secure connection with the broker: {reason}", device=device, hint=hint), True
+        reason = getattr(cause, "verify_message", "") or cause.strerror or str(cause)
+        is_certificate = isinstance(cause, ssl.SSLCertVerificationError)
+        return Unreachable(f"no secure connection with the broker: {reason}", device=device, hint=hint), is_certificate
+    if ended is not None:
+        return Unreachable(
+            f"the broker has ended the connection: {ended}", device=device, hint="It is tried again"
+        ), False
     if isinstance(cause, OSError):
         reason = cause.strerror or str(cause)
         hint = "Is the broker running, and are host and port in [mqtt] right? It is tried again"
@@ -145,6 +172,15 @@ def trouble_of(error: Exception, config: MqttConfig) -> tuple[Unreachable, bool]
         return Unreachable(f"the broker refuses us: {error}", device=device, hint="Its log says more"), True
     hint = "A broker that wants TLS does not answer without: see tls in [mqtt]. It is tried again"
     return Unreachable(f"no connection with the broker: {error}", device=device, hint=hint), False
+
+
+def twin(config: MqttConfig) -> Unreachable:
+    """Somebody else is connected as us: the broker lets in one of two, the one that came last."""
+    return Unreachable(
+        "another gateway with our identity has connected",
+        device=f"{config.host}:{config.port}",
+        hint="Give each gateway a state folder of its own; a copied one has a copied identity",
+    )
 
 
 def _properties(packet: int, **values: int) -> Any:

@@ -25,14 +25,16 @@ from .exchange import Exchange, ExchangeEvent, GatewayDown, GatewayUp, GatewayVi
 from .fleet_roster import FleetRoster
 from .message import MOST_BYTES, FrameMessage, Hello, Message, decode, encode
 from .mqtt_broker import (
-    ANSWER_S,
+    ACCESS,
     Arrivals,
+    connected,
     demand_aiomqtt,
     open_client,
     publish_kept,
     subscribe,
     tls_context,
     trouble_of,
+    twin,
 )
 from .mqtt_outbox import Outbox
 from .mqtt_topics import Place, PlaceKind, Topics, is_prefix
@@ -49,6 +51,8 @@ HELLO_S: Final = 10.0
 """How often we say that we are there (row GWY-20)."""
 _SWEEP_S: Final = 1.0
 """How often silence is looked for, and how often at most a change is told."""
+ECHO_S: Final = 5.0
+"""Within this our own hello comes back from the broker, if it lets us write and read."""
 _STOP_S: Final = 1.0
 _MOST_TOLD: Final = 64
 _RTT_BYTES: Final = 2
@@ -100,7 +104,13 @@ class MqttExchange(Exchange):
         self._told_of: set[bytes] = set()
         self._has_spoken = False
         """Whether the connection has come so far that others know of us."""
+        self._has_heard_itself = False
         self._stopped = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection with the broker, and the fleet knows of us."""
+        return self._client is not None and self._has_spoken
 
     async def start(self, hello: Hello) -> None:
         """Raises BrokenInstallation without aiomqtt; BadData for a key, topic or CA file that is none."""
@@ -162,8 +172,7 @@ class MqttExchange(Exchange):
         if self._client is not None and self._outbox is not None:
             await self._say_goodbye(self._client, self._outbox)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,), timeout=_STOP_S + ANSWER_S)
+            await _end((self._task,))
         self._events.close()
 
     async def _put(self, topic: str, message: Message, traffic: Traffic) -> None:
@@ -194,7 +203,7 @@ class MqttExchange(Exchange):
             except Unreachable as error:
                 slow = True
                 self._tell(error)
-            except (MqttError, ValueError) as error:  # ValueError: a host name that cannot be one
+            except (MqttError, OSError, ValueError) as error:  # ValueError: a host name that cannot be one
                 trouble, slow = trouble_of(error, self._config)
                 self._tell(trouble)
             if self._has_spoken:
@@ -205,11 +214,12 @@ class MqttExchange(Exchange):
     async def _one_connection(self, tls: "ssl.SSLContext | None") -> None:
         # Ends by raising only.
         self._sealer.begin()
+        self._has_heard_itself = False
         topic = self._topics.hello(self._own)
         will = (topic, self._sealer.seal(topic, Kind.GONE, b""))
         arrivals = Arrivals(self.counts)
         client = open_client(self._config, tls, f"bitrelay-{self._own.hex()[:32]}", will, arrivals)
-        async with client:
+        async with connected(client):
             self._subscribed.clear()
             began = self._now()
             await subscribe(client, self._topics.inbox(self._own), 1, device=self._device)
@@ -217,19 +227,16 @@ class MqttExchange(Exchange):
             await subscribe(client, self._topics.hellos, 1, device=self._device)
             self._client = client
             self._outbox = outbox = Outbox(lambda topic, body: self._publish(client, topic, body), self.counts)
-            tasks = [
-                asyncio.get_running_loop().create_task(work)
-                for work in (self._read(client, arrivals), self._speak(client))
-            ]
+            loop = asyncio.get_running_loop()
+            tasks = [loop.create_task(work) for work in (self._read(client, arrivals), self._speak(client))]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             finally:
                 self._client = self._outbox = None
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, outbox.close(), return_exceptions=True)
+                await outbox.close()
+                await _end(tasks)
                 self._down(self._roster.cut_off(self._now()), "the connection with the broker has ended")
 
     async def _publish(self, client: "aiomqtt.Client", topic: str, body: bytes) -> bool:
@@ -250,10 +257,13 @@ class MqttExchange(Exchange):
             self._said.clear()
             await self._say_hello(client)
             self._has_spoken, self._told = True, None
-            due = self._now() + HELLO_S
-            while self._now() < due:
+            said_at = self._now()
+            while self._now() < said_at + HELLO_S:
                 await asyncio.sleep(_SWEEP_S)
                 self._down(self._roster.silent(self._now()), "it says nothing any more")
+                if not self._has_heard_itself and self._now() > said_at + ECHO_S:
+                    # Mosquitto takes what its access list forbids, and passes it on to nobody.
+                    self._tell_once(self._own, "the broker does not pass on what we say", ACCESS)
                 if self._said.is_set():
                     break
 
@@ -300,13 +310,18 @@ class MqttExchange(Exchange):
             return
         opened = self._opener.open(topic, payload)
         if isinstance(opened, Refused):
+            if opened.session is not None and opened.why is Refusal.OWN:
+                if not self._sealer.is_ours(opened.session):
+                    raise twin(self._config)
+                self._has_heard_itself = True
+                return
             self._refused(opened, message.retain)
         elif not self._take(place, opened):
             self.counts["malformed"] += 1
 
     def _refused(self, refused: Refused, retained: bool) -> None:
-        if refused.why is Refusal.OWN or (retained and refused.why in (Refusal.STALE, Refusal.OLD_SESSION)):
-            return  # our own hello, and what the broker kept of gateways that have gone
+        if retained and refused.why in (Refusal.STALE, Refusal.OLD_SESSION):
+            return  # what the broker has kept of a gateway that has gone
         self.counts[refused.why] += 1
         if refused.why is Refusal.FORGED:
             self._tell_once(
@@ -371,7 +386,7 @@ class MqttExchange(Exchange):
     def _tell_once(self, subject: bytes, what: str, hint: str) -> None:
         if subject not in self._told_of and len(self._told_of) < _MOST_TOLD:
             self._told_of.add(subject)
-            self._on_trouble(BadData(what, device=self._device, hint=hint))
+            self._on_trouble(Unreachable(what, device=self._device, hint=hint))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -382,6 +397,18 @@ def _encoded(message: Message) -> bytes:
         return encode(message)
     except ValueError as error:
         raise BadData(f"the message cannot be written: {error}") from error
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    # Up to CPython 3.11 asyncio.wait_for, which aiomqtt uses, forgets a cancellation that comes with its result.
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=_STOP_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # so that asyncio does not miss it: the first one was told, it ends the others
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

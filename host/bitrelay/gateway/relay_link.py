@@ -45,6 +45,11 @@ class RelayLink(ABC):
     def pressure(self) -> float:
         """How full the relay is, 0 to 1, as it said last (see Bridge.relay_pressure)."""
 
+    @property
+    def missed(self) -> int:
+        """Frames that the relay heard and that did not come to us, for they were too many."""
+        return 0
+
     @abstractmethod
     async def send(self, frame: bytes) -> None:
         """Raises a BitrelayError if the relay does not take it."""
@@ -71,6 +76,7 @@ class PortLink(RelayLink):
         self._pressure = 0.0
         self._send_s = 0.0
         self._sends = 0
+        self._missed = 0
         self._lost = asyncio.Event()
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self._closed = False
@@ -92,6 +98,10 @@ class PortLink(RelayLink):
     @property
     def pressure(self) -> float:
         return self._pressure
+
+    @property
+    def missed(self) -> int:
+        return self._missed + (self._port.dropped if self._port is not None else 0)
 
     async def send(self, frame: bytes) -> None:
         port = self._port
@@ -192,10 +202,15 @@ class PortLink(RelayLink):
             mean_s = self._send_s / self._sends if self._sends else 0.0
             self._send_s, self._sends = 0.0, 0
             self._pressure = 1.0 if silent else pressure(before, load, mean_s)
+            if before is not None and load is not None:
+                self._missed += max(0, load.untold - before.untold)  # less: it has restarted
             before = load or before
 
     def _down(self, why: str) -> None:
         told_before, self._trouble = self._trouble, why
-        was_up, self._port, self._pressure = self._port is not None, None, 0.0
-        if was_up or told_before != why:
+        was_up = self._port is not None
+        if self._port is not None:
+            self._missed += self._port.dropped
+        self._port, self._pressure = None, 0.0
+        if not self._closed and (was_up or told_before != why):
             self.on_change()

@@ -93,7 +93,13 @@ def _mesh(gateway: Gateway, mesh: MeshConfig) -> Values:
         "subscribe": list(mesh.subscribe),
         "waiting": sum(gateway.bridge.waiting(mesh.name).values()),
         "relays": [
-            {"name": link.name, "up": link.is_up, "trouble": link.trouble, "pressure": round(link.pressure, 3)}
+            {
+                "name": link.name,
+                "up": link.is_up,
+                "trouble": link.trouble,
+                "pressure": round(link.pressure, 3),
+                "missed": link.missed,
+            }
             for link in gateway.relays.get(mesh.name, ())
         ],
     }

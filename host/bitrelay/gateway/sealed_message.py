@@ -17,6 +17,7 @@ the broker to publish at its end; it ends that session alone, and does nothing w
 
 import secrets
 import struct
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -45,6 +46,7 @@ _NONCE: Final = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 OVERHEAD: Final = _NONCE + _HEAD.size + crypto_aead_xchacha20poly1305_ietf_ABYTES
 # Nothing of a sender is still fresh so long after the last message of its that was taken.
 _FORGET_MS: Final = 2 * FRESH_MS
+_MOST_SESSIONS: Final = 64
 _U64: Final = (1 << 64) - 1
 
 
@@ -82,10 +84,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """sender: None if that is not proved. late_s: by how much its time is before ours."""
+    """sender, session: None if they are not proved. late_s: by how much its time is before ours."""
 
     why: Refusal
     sender: bytes | None = None
+    session: int | None = None
     late_s: float = 0.0
 
 
@@ -107,11 +110,17 @@ class Sealer:
         self._clock = clock
         self._session = 0
         self._number = 0
+        self._sessions: deque[int] = deque(maxlen=_MOST_SESSIONS)
 
     def begin(self) -> None:
         """Begin a session: after this, nothing of the one before is taken any more."""
         self._session = max(self._session + 1, self._now_ms())
         self._number = 0
+        self._sessions.append(self._session)
+
+    def is_ours(self, session: int) -> bool:
+        """Whether we have begun it, now or before we were started; if not, somebody else has our PeerId."""
+        return session in self._sessions or session < self._sessions[0]
 
     def seal(self, topic: str, kind: Kind, body: bytes) -> bytes:
         """The body, sealed for this topic; OVERHEAD longer."""
@@ -159,20 +168,20 @@ class Opener:
         if kind not in (Kind.MESSAGE, Kind.HELLO, Kind.GONE):
             return Refused(Refusal.MALFORMED)
         if sender == self._own:
-            return Refused(Refusal.OWN)
+            return Refused(Refusal.OWN, sender, session)
         opened = Opened(sender, Kind(kind), plain[_HEAD.size :])
         if kind == Kind.GONE:
             return self._end(opened, session)
         now_ms = int(self._clock() * 1000)
         if abs(now_ms - at_ms) > FRESH_MS:
-            return Refused(Refusal.STALE, sender, (now_ms - at_ms) / 1000)
+            return Refused(Refusal.STALE, sender, session, (now_ms - at_ms) / 1000)
         why = self._take(opened, session, number, now_ms)
-        return opened if why is None else Refused(why, sender)
+        return opened if why is None else Refused(why, sender, session)
 
     def _end(self, opened: Opened, session: int) -> Opened | Refused:
         known = self._senders.get(opened.sender)
         if known is None or known.session != session or known.is_over:
-            return Refused(Refusal.OLD_SESSION, opened.sender)
+            return Refused(Refusal.OLD_SESSION, opened.sender, session)
         known.is_over = True
         return opened
 

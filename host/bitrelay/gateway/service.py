@@ -106,9 +106,14 @@ class GatewayService:
             return
         exchange = self.gateway.exchange
         found = reload(self._config, wanted, exchange.live)
+        try:
+            self.gateway.configure(found.config)
+        except BitrelayError as error:  # it is too much to be said to others
+            self.gateway.configure(self._config)
+            self._tell(ReloadRefused(error))
+            return
         self._config = found.config
         exchange.configure(found.config.federation)
-        self.gateway.configure(found.config)
         self._tell(Reloaded(found.changed, found.restart))
 
     async def _start(self) -> None:

@@ -8,7 +8,7 @@ nor the relayer behind that of whoever has an export.
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..errors import BadData, BrokenLedger
 from ..identity.keys import IdentityKeys
@@ -223,7 +223,7 @@ class RelayLedger:
                 raise self._broken(f"its {what} was not signed by the relayer")
 
     def _check_newest(self) -> None:
-        # The newest blocks, from the hash before them on.
+        # From the hash before them on.
         rows = self._all(f"SELECT {_SEAL} FROM blocks ORDER BY last DESC LIMIT ?", _CHECKED_BLOCKS)
         blocks: list[Seal] = []
         for row in rows:
@@ -231,8 +231,13 @@ class RelayLedger:
             if blocks[0].last - blocks[-1].first >= _CHECKED_ENTRIES:
                 break
         blocks.reverse()
-        number = blocks[0].first - 1 if blocks else self._head()[0]
-        chain = Chain(self._keys.signing_key, self._id, number, self._hash_of(number))
+        if len(blocks) == len(rows) < _CHECKED_BLOCKS:  # all there are
+            anchor = self._mark("anchor")
+            number, head = (anchor.last, anchor.head) if anchor else (0, self._id)
+        else:
+            number = blocks[0].first - 1
+            head = self._hash_of(number)
+        chain = Chain(self._keys.signing_key, self._id, number, head)
         for block in blocks:
             self._check_block(chain, block)
         if self._all("SELECT 1 FROM entries WHERE number > ? LIMIT 1", chain.number):
@@ -261,9 +266,9 @@ class RelayLedger:
         return (anchor.last, anchor.head) if anchor else (0, self._id)
 
     def _hash_of(self, number: int) -> bytes:
-        rows: list[Any] = self._all("SELECT hash FROM entries WHERE number = ?", number)
+        rows = self._all("SELECT hash FROM entries WHERE number = ?", number)
         if rows:
-            return bytes(rows[0][0])
+            return cast("bytes", rows[0][0])
         anchor = self._mark("anchor")
         if anchor is not None and anchor.last == number:
             return anchor.head

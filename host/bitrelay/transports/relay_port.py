@@ -39,13 +39,15 @@ class RelayLoad:
     """How busy a relay is. slots_used: the share of its slots for frames that is taken, 0 to 1.
 
     Counted since its start: copies of frames that were sent; that were dropped, for want of room; tries that its radio
-    refused for lack of buffers, and that it makes again.
+    refused for lack of buffers, and that it makes again; untold: what it heard and did not tell us, for want of room in
+    its console.
     """
 
     slots_used: float
     sent: int
     dropped: int
     refused: int
+    untold: int
 
 
 class RelayPort(ABC):
@@ -137,6 +139,7 @@ class ConsolePort(RelayPort):
             counters.get("tx_frames", 0),
             counters.get("drop_queue_full", 0) + counters.get("drop_no_slot", 0),
             counters.get("backpressure", 0),
+            counters.get("console_dropped", 0),
         )
 
     async def close(self) -> None:
