@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from ..gateway.bridge_frame import parse_frame
 from ..gateway.config import EngineKind, FederationConfig, GatewayConfig, MeshConfig, MqttConfig, PeerConfig
@@ -29,6 +29,8 @@ RADIO_S: Final = 0.03
 JOIN_S: Final = 30.0
 QUIET_S: Final = 12.0
 """Nothing can come any more when nothing has for so long: longer than every patience."""
+CIRCULATES_S: Final = 1.0
+"""What would go round and round has time to."""
 _BITS = 8
 _SIDES = ("west", "east")
 _TELL_EVERY_S = 2.0
@@ -66,7 +68,17 @@ class _Account:
         self.brought: dict[str, Counter[bytes]] = {side: Counter() for side in _SIDES}
         self.delays: list[float] = []
         self.shares: Counter[str] = Counter()
-        self.last = 0.0
+        self._came = asyncio.Event()
+
+    async def all_there(self, count: int) -> None:
+        # Until so many were brought, or nothing has come for long.
+        while len(self.delays) < count:
+            self._came.clear()
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await self._came.wait()
+            except TimeoutError:
+                return
 
     def say(self, mesh: MemoryMesh, value: bytes, now: float) -> None:
         frame = parse_frame(value)
@@ -83,9 +95,9 @@ class _Account:
                 return
             self.brought[mesh][frame.key] += 1
             self.shares[by.name] += 1
-            self.last = loop.time()
+            self._came.set()
             if self.brought[mesh][frame.key] == 1:
-                self.delays.append((self.last - self.said[frame.key][1] - RADIO_S) * 1000)
+                self.delays.append((loop.time() - self.said[frame.key][1] - RADIO_S) * 1000)
 
         return brought
 
@@ -111,6 +123,19 @@ async def run_pairs(
         return _figures(account, gateways, per_mesh, kill, seconds, mqtt)
 
 
+async def with_mosquitto(run: Callable[..., Coroutine[Any, Any, PairFigures]]) -> PairFigures:
+    """Run it with `mqtt`, a broker that is started for it. Raises BrokenInstallation if there is none."""
+    from ..lab.broker import start_broker
+
+    with TemporaryDirectory() as folder:
+        process, broker = await start_broker(Path(folder))
+        try:
+            key = bytes.fromhex(broker.fleet_key.read_text())
+            return await run(mqtt=MqttConfig("127.0.0.1", broker.port, fleet_key=key))
+        finally:
+            await process.stop()
+
+
 async def _traffic(
     frames: int,
     per_s: float,
@@ -131,10 +156,8 @@ async def _traffic(
             next_told += _TELL_EVERY_S
             tell(f"{number:,} of {frames:,} frames said, {len(account.delays):,} brought")
     seconds = loop.time() - start
-    account.last = loop.time()
-    while len(account.delays) < frames and loop.time() - account.last < QUIET_S:
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(1.0)  # what would circulate has time to
+    await account.all_there(frames)
+    await asyncio.sleep(CIRCULATES_S)
     return seconds
 
 
@@ -230,5 +253,6 @@ def _gateway(config: GatewayConfig, own: LocalIdentity, exchange: Exchange, mesh
 async def _joined(gateways: list[Gateway]) -> None:
     # Until every gateway can reach every other one.
     async with asyncio.timeout(JOIN_S):
+        # A trial has no event of all of them to wait for.
         while any(len(gateway.gateways) < len(gateways) - 1 for gateway in gateways):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

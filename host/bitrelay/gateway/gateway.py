@@ -227,6 +227,7 @@ class Gateway:
                     self.uplink.carried(gateway, mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
+                    self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
         now = self._loop.time()

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shared_protocol.frame import ID_SIZE, MAX_TTL, TTL
-
 from ..errors import BitrelayError
-from ..mesh.relay_chain import packet_hash
-from ..mesh.relay_fee import FeeRule, Relayed
-from ..mesh.relay_ledger import RelayEvent, RelayLedger
+from ..mesh.relay_fee import FeeRule
+from ..mesh.relay_ledger import RelayLedger
 from .bridge import Down
+from .receipts import event_of
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +23,6 @@ MOST_GATHERED: Final = 8192
 """Events that wait for the disk; when there are so many, nothing more goes into a mesh until they are there."""
 RECENT_MS: Final = 300_000
 MOST_RECENT: Final = 20_000
-_HOPS_OF_TTL = MAX_TTL + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,9 @@ class RelayRecord:
             self._writing = None
 
     def _append(self, ledger: RelayLedger, batch: list[_Sent]) -> None:
-        ledger.append([relay_event(s.down, s.target, s.time_ms, s.waited_ms, self._rule) for s in batch])
+        ledger.append(
+            [event_of(s.down.frame, s.down.origin, s.target, s.time_ms, self._rule, s.waited_ms) for s in batch]
+        )
 
     async def _prune(self, ledger: RelayLedger, keep_s: float) -> None:
         try:
@@ -126,18 +125,3 @@ class RelayRecord:
             self._failed(0, error)
         finally:
             self._writing = None
-
-
-def relay_event(down: Down, target: str, time_ms: int, waited_ms: float, rule: FeeRule) -> RelayEvent:
-    """What the ledger has of a frame that went into a mesh."""
-    hops = _HOPS_OF_TTL - down.value[TTL]
-    return RelayEvent(
-        packet_hash(down.value),
-        down.frame.sender,
-        down.frame.recipient or bytes(ID_SIZE),
-        hops,
-        down.origin,
-        target,
-        time_ms,
-        rule.fee(Relayed(hops, len(down.value), waited_ms)),
-    )

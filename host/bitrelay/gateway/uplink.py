@@ -130,6 +130,11 @@ class Uplink:
             if self._standby.pop((mesh, key), None) is not None:
                 self._takeover_of(gateway).succeeded()
 
+    def brought(self, mesh: str, keys: Iterable[bytes]) -> None:
+        """These are not of our mesh after all: another gateway brought them, and we heard it before it told us."""
+        for key in keys:
+            self._standby.pop((mesh, key), None)
+
     def receipt(self, gateway: bytes, receipt: Receipt) -> None:
         """A gateway says what became of a frame."""
         carry = self._awaiting.get((receipt.mesh, receipt.key))
