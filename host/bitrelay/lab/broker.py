@@ -62,7 +62,7 @@ async def watch_broker(process: TiedProcess) -> None:
     """Raises DeviceError when it ends."""
     async for _ in process.lines():
         pass
-    raise DeviceError(f"it has ended; the last it said: {process.tail()}", device=_NAME)
+    raise DeviceError(f"it has ended; the last it said: {process.tail() or 'nothing'}", device=_NAME)
 
 
 async def _answers(process: TiedProcess, port: int) -> None:

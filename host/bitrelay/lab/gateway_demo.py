@@ -12,6 +12,7 @@ from shared_protocol.frame import MAX_TTL, TYPE
 
 from .air_tap import AirTap
 from .board import Board
+from .broker import find_mosquitto
 from .crossings import Crossings
 from .demo import LEFT, RIGHT, DemoResult, is_complete, play, start_announcing
 from .demo_show import Picture, RelayFigures, Show
@@ -83,8 +84,11 @@ async def run_gateway_demo(
     """Bridge two lines of `boards` relays (1 to 3), and send `frames` frames each way, `rate` a second in all.
 
     per_mesh: gateways of each mesh, 1 or 2, not more than boards. engine: what carries frames between them. The rest is
-    as in demo.run_demo. Raises what goes wrong with gateways, too: DeviceError for one that ends.
+    as in demo.run_demo. Raises what goes wrong with gateways, too: DeviceError for one that ends, BrokenInstallation
+    where there is no broker for MQTT.
     """
+    if engine is EngineKind.MQTT:
+        find_mosquitto()
     scenario = two_lines(boards, frames, rate, hops(boards, per_mesh))
     west, east = relay_names(boards)
     plans = plan_gateways(west, east, per_mesh)

@@ -15,7 +15,7 @@ from bitrelay.errors import DeviceError, DeviceTimeout
 from bitrelay.gateway.config import EngineKind
 from bitrelay.identity.generate import generate
 
-from .broker import find_mosquitto, start_broker, watch_broker
+from .broker import start_broker, watch_broker
 from .gateway_plan import DIFFICULTY, Broker, GatewayPlan, config_text
 from .lab import Lab
 from .tied_process import TiedProcess
@@ -67,8 +67,6 @@ class GatewayFleet:
         directory: Path,
         program: tuple[str, ...] = (sys.executable, "-m", "bitrelay"),
     ) -> None:
-        if engine is EngineKind.MQTT:
-            find_mosquitto()
         self._engine = engine
         self._directory = directory
         self._program = program
@@ -177,7 +175,8 @@ class GatewayFleet:
                         self._changed.set()
         status = await process.stop()
         raise DeviceError(
-            f"the gateway ended with status {status}; the last it said: {process.tail()}", device=run.plan.name
+            f"the gateway ended with status {status}; the last it said: {process.tail() or 'nothing'}",
+            device=run.plan.name,
         )
 
     def _take(self, run: GatewayRun, said: dict[str, Any]) -> None:
@@ -208,4 +207,5 @@ class GatewayFleet:
             self._failed.set_exception(error)
 
     def _said(self) -> str:
-        return "".join(f"; {run.plan.name} said last: {run.process.tail()}" for run in self.runs if run.process)
+        tails = ((run.plan.name, run.process.tail()) for run in self.runs if run.process)
+        return "".join(f"; {name} said last: {tail}" for name, tail in tails if tail)
