@@ -56,7 +56,7 @@ def demo(
     rate: Annotated[
         float | None,
         typer.Option(
-            "--rate", min=0.1, max=1000, help="Frames a second each way.",
+            "--rate", min=0.1, max=1000, help="Frames a second, both ways together.",
             show_default="20 with two meshes, else as fast as they are carried",
         ),
     ] = None,
@@ -89,7 +89,8 @@ def demo(
                 if not (keep or json):
                     out.line(_GO_ON)
                 if keep:
-                    _show_ports(out, lab)
+                    _show_ports(out, lab, result.taken)
+                    _show_gateways(out, result)
                     _say(out, "Ctrl-C ends the lab.")
                     await _tell_events(out, lab)
 
@@ -244,16 +245,31 @@ def _show_result(out: Output, result: "DemoResult", text: str) -> None:
             out.line(line)
 
 
-def _show_ports(out: Output, lab: "Lab") -> None:
+def _show_ports(out: Output, lab: "Lab", taken: frozenset[str] = frozenset()) -> None:
     if out.as_json:
         out.record([{"name": board.name, "port": board.port, "rfc2217": board.url} for board in lab.boards.values()])
         return
     out.table(("board", "port", "also as"), [(board.name, board.port, board.url) for board in lab.boards.values()])
-    first = next(iter(lab.boards.values()), None)
+    first = next((board for board in lab.boards.values() if board.name not in taken), None)
     if first:
         out.line(f"Try in another terminal: bitrelay info -p {first.name}    bitrelay listen -p {first.name}")
         out.line(f"The prompt of MicroPython: bitrelay repl -p {first.name}    or: mpremote connect {first.port}")
         out.line(f"A board that has stopped goes on with: mpremote connect {first.port} reset")
+
+
+def _show_gateways(out: Output, result: "DemoResult") -> None:
+    import shlex
+
+    from ..lab.gateway_demo import GatewayDemoResult
+
+    if not isinstance(result, GatewayDemoResult):
+        return
+    pairs = list(zip(result.gateways, result.states, strict=True))
+    if out.as_json:
+        out.record([{"name": gateway.name, "relay": gateway.relay, "state": str(state)} for gateway, state in pairs])
+        return
+    out.table(("gateway", "mesh", "relay"), [(gateway.name, gateway.mesh, gateway.relay) for gateway, _ in pairs])
+    out.line(f"Try in another terminal: bitrelay gateway status --state {shlex.quote(str(pairs[0][1]))}")
 
 
 def _show_board(out: Output, single: "SingleBoard") -> None:

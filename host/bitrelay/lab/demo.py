@@ -39,6 +39,11 @@ class DemoResult:
         """By how much the TTL of a frame is lowered on the way, if that is always the same."""
         return self.boards
 
+    @property
+    def taken(self) -> frozenset[str]:
+        """Relays whose consoles somebody else has."""
+        return frozenset()
+
     def as_json(self) -> dict[str, object]:
         """The contract for scripts: these names stay."""
         delivered = self.report.delivered
@@ -65,9 +70,9 @@ async def run_demo(
 ) -> DemoResult:
     """Flash `boards` blank boards (1 to 6) and send `frames` frames each way over them.
 
-    rate: frames a second each way; None for as fast as they are carried. on_progress gets a picture ten times a second,
-    and what it raises ends the demonstration; while_up is awaited with the result before the lab is taken down; the
-    phones announce themselves from then on.
+    rate: frames a second, both ways together; None for as fast as they are carried. on_progress gets a picture ten
+    times a second, and what it raises ends the demonstration; while_up is awaited with the result before the lab is
+    taken down; the phones announce themselves from then on.
     """
     show = Show(chain(boards, frames, rate), frames, on_progress)
     async with Lab(show.scenario, micropython=micropython, blank=True) as lab:
@@ -117,8 +122,9 @@ def start_announcing(lab: Lab) -> None:
 def chain(boards: int, frames: int, rate: float | None = None) -> Scenario:
     """A line in which each node hears only its neighbors, with traffic of all kinds both ways.
 
-    rate: frames a second each way; None for as fast as they are carried.
+    rate: frames a second, both ways together; None for as fast as they are carried.
     """
+    each_way = None if rate is None else rate / 2
     names = [LEFT, *(f"relay{number}" for number in range(1, boards + 1)), RIGHT]
     return Scenario(
         title=f"{boards} relays in a line",
@@ -127,7 +133,7 @@ def chain(boards: int, frames: int, rate: float | None = None) -> Scenario:
         phones=(PhoneSpec(LEFT, "ios", announce=False), PhoneSpec(RIGHT, "android", announce=False)),
         edges=tuple(Edge(a, b) for a, b in zip(names, names[1:], strict=False)),
         traffic=(
-            Flow(LEFT, (RIGHT,), count=frames, rate=rate, hops=boards),
-            Flow(RIGHT, (LEFT,), count=frames, rate=rate, hops=boards),
+            Flow(LEFT, (RIGHT,), count=frames, rate=each_way, hops=boards),
+            Flow(RIGHT, (LEFT,), count=frames, rate=each_way, hops=boards),
         ),
     )

@@ -12,11 +12,12 @@ from shared_protocol.frame import MAX_TTL, TYPE
 
 from .air_tap import AirTap
 from .board import Board
+from .broker import find_mosquitto
 from .crossings import Crossings
 from .demo import LEFT, RIGHT, DemoResult, is_complete, play, start_announcing
 from .demo_show import Picture, RelayFigures, Show
 from .gateway_fleet import GatewayFleet
-from .gateway_plan import EAST, WEST, plan_gateways
+from .gateway_plan import EAST, WEST, GatewayPlan, plan_gateways
 from .lab import Lab
 from .ledger import Report, rounded
 from .phone import Phone
@@ -29,6 +30,7 @@ from .waiting import alongside, together
 MAX_BOARDS = MAX_TTL // 2
 MAX_GATEWAYS = 2
 RATE = 20.0
+"""Frames a second, both ways together."""
 
 _CROSS_S = 30.0
 _PROBE_S = 1.0
@@ -38,24 +40,29 @@ _LATE_S = 2.0
 
 @dataclass(frozen=True)
 class GatewayDemoResult(DemoResult):
-    """boards: relays in each mesh. gateways: of both meshes together. added_p50_ms, added_p95_ms: see Crossings."""
+    """boards: relays in each mesh. gateways: those of both meshes. states: their folders. added_p50_ms, added_p95_ms:
+    see Crossings."""
 
-    gateways: int
-    per_mesh: int
+    gateways: tuple[GatewayPlan, ...]
+    states: tuple[Path, ...]
     added_p50_ms: float | None
     added_p95_ms: float | None
 
     @property
     def way(self) -> str:
-        return f"from one mesh of {self.boards} relays to the other, over {self.gateways} gateways,"
+        return f"from one mesh of {self.boards} relays to the other, over {len(self.gateways)} gateways,"
+
+    @property
+    def taken(self) -> frozenset[str]:
+        return frozenset(gateway.relay for gateway in self.gateways)
 
     @property
     def hops(self) -> int | None:
-        return hops(self.boards, self.per_mesh)
+        return hops(self.boards, len(self.gateways) // 2)
 
     def as_json(self) -> dict[str, object]:
         added = {"p50": rounded(self.added_p50_ms), "p95": rounded(self.added_p95_ms)}
-        return super().as_json() | {"gateways": self.gateways, "added_latency_ms": added}
+        return super().as_json() | {"gateways": len(self.gateways), "added_latency_ms": added}
 
 
 def hops(boards: int, per_mesh: int) -> int | None:
@@ -74,11 +81,14 @@ async def run_gateway_demo(
     on_progress: Callable[[Picture], None] = lambda picture: None,
     while_up: Callable[[DemoResult, Lab], Coroutine[Any, Any, None]] | None = None,
 ) -> GatewayDemoResult:
-    """Bridge two lines of `boards` relays (1 to 3), and send `frames` frames each way at `rate` a second.
+    """Bridge two lines of `boards` relays (1 to 3), and send `frames` frames each way, `rate` a second in all.
 
     per_mesh: gateways of each mesh, 1 or 2, not more than boards. engine: what carries frames between them. The rest is
-    as in demo.run_demo. Raises what goes wrong with gateways, too: DeviceError for one that ends.
+    as in demo.run_demo. Raises what goes wrong with gateways, too: DeviceError for one that ends, BrokenInstallation
+    where there is no broker for MQTT.
     """
+    if engine is EngineKind.MQTT:
+        find_mosquitto()
     scenario = two_lines(boards, frames, rate, hops(boards, per_mesh))
     west, east = relay_names(boards)
     plans = plan_gateways(west, east, per_mesh)
@@ -102,8 +112,8 @@ async def run_gateway_demo(
             seconds,
             show.relays(lab),
             is_complete(report, frames),
-            len(plans),
-            per_mesh,
+            plans,
+            tuple(run.state for run in fleet.runs),
             crossings.percentile_ms(50),
             crossings.percentile_ms(95),
         )
@@ -122,11 +132,11 @@ def relay_names(boards: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def two_lines(boards: int, frames: int, rate: float, lowered: int | None) -> Scenario:
     """Two lines, each with a phone at its far end and nobody who hears the other line; traffic of all kinds both ways.
 
-    lowered: how often a frame's TTL is lowered on its way, if that is known.
+    rate: frames a second, both ways together. lowered: how often a frame's TTL is lowered on its way, if that is known.
     """
     west, east = relay_names(boards)
     lines = ((LEFT, *west), (*east, RIGHT))
-    flow = Flow("", (), count=frames, rate=rate, hops=lowered)
+    flow = Flow("", (), count=frames, rate=rate / 2, hops=lowered)
     return Scenario(
         title=f"two meshes of {boards} relays in a line",
         boards=tuple(BoardSpec(name) for name in (*west, *east)),

@@ -15,11 +15,11 @@ from bitrelay.errors import DeviceError, DeviceTimeout
 from bitrelay.gateway.config import EngineKind
 from bitrelay.identity.generate import generate
 
-from .broker import find_mosquitto, start_broker, watch_broker
+from .broker import start_broker, watch_broker
 from .gateway_plan import DIFFICULTY, Broker, GatewayPlan, config_text
 from .lab import Lab
 from .tied_process import TiedProcess
-from .waiting import News, together
+from .waiting import together
 
 _UP_S = 30.0
 
@@ -67,13 +67,11 @@ class GatewayFleet:
         directory: Path,
         program: tuple[str, ...] = (sys.executable, "-m", "bitrelay"),
     ) -> None:
-        if engine is EngineKind.MQTT:
-            find_mosquitto()
         self._engine = engine
         self._directory = directory
         self._program = program
         self._broker: Broker | None = None
-        self._news = News()
+        self._changed = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exit = AsyncExitStack()
         self._watching: set[asyncio.Task[None]] = set()
@@ -148,12 +146,15 @@ class GatewayFleet:
     async def _until(self, question: Callable[[], bool], what: str) -> None:
         try:
             async with asyncio.timeout(_UP_S):
-                while not question():
-                    news = asyncio.ensure_future(self._news.wait())
+                while True:
+                    self._changed.clear()
+                    if question():
+                        return
+                    changed = asyncio.ensure_future(self._changed.wait())
                     try:
-                        await asyncio.wait((news, self._failed), return_when=asyncio.FIRST_COMPLETED)
+                        await asyncio.wait((changed, self._failed), return_when=asyncio.FIRST_COMPLETED)
                     finally:
-                        news.cancel()
+                        changed.cancel()
                     if self._failed.done():
                         self._failed.result()
         except TimeoutError:
@@ -171,10 +172,11 @@ class GatewayFleet:
                     said = json.loads(line)
                     if isinstance(said, dict):
                         self._take(run, said)
-                        self._news.tell()
+                        self._changed.set()
         status = await process.stop()
         raise DeviceError(
-            f"the gateway ended with status {status}; the last it said: {process.tail()}", device=run.plan.name
+            f"the gateway ended with status {status}; the last it said: {process.tail() or 'nothing'}",
+            device=run.plan.name,
         )
 
     def _take(self, run: GatewayRun, said: dict[str, Any]) -> None:
@@ -205,4 +207,5 @@ class GatewayFleet:
             self._failed.set_exception(error)
 
     def _said(self) -> str:
-        return "".join(f"; {run.plan.name} said last: {run.process.tail()}" for run in self.runs if run.process)
+        tails = ((run.plan.name, run.process.tail()) for run in self.runs if run.process)
+        return "".join(f"; {name} said last: {tail}" for name, tail in tails if tail)

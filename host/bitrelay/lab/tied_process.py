@@ -67,6 +67,6 @@ class TiedProcess:
         return await self._process.wait()
 
     def tail(self) -> str:
-        """The last lines of its log, in one."""
+        """The last lines of its log, in one; empty if there are none."""
         said = self.log.read_bytes()[-_TAIL:].decode(errors="replace")
-        return " / ".join(said.splitlines()[-_TAIL_LINES:]) or "nothing"
+        return " / ".join(said.splitlines()[-_TAIL_LINES:])
