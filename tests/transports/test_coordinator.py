@@ -297,6 +297,28 @@ async def test_who_does_not_answer_pings_is_dropped_and_who_does_is_not() -> Non
         assert both.alice.coordinator.transports_of(BOB) == ("tcp",)
 
 
+@virtual_time
+async def test_who_is_asked_insistently_is_dropped_as_soon_as_it_has_missed_enough() -> None:
+    async with pair(KINDS[:1], health=HealthCheck(10.0, 1.0, 2, round_trips=1.5, insists=True)) as both:
+        await both.send_all(100)
+        both.wire("tcp").dead = True
+        vanished = now()
+        await both.alice.coordinator.send(BOB, b"there?", until_acknowledged=False)
+        while both.alice.coordinator.peers:
+            await later(0.01)
+        assert 2.0 <= now() - vanished <= 2.6
+
+
+@virtual_time
+async def test_who_is_far_away_has_as_many_round_trips_as_it_is_given() -> None:
+    async with pair(KINDS[:1], health=HealthCheck(10.0, 1.0, 1, round_trips=1.5)) as both:
+        for tenths in range(1, 16):
+            both.wire("tcp").latency_s = tenths / 10
+            await later(100.0)
+        assert both.alice.coordinator.metrics(BOB)["tcp"].latency_ms == pytest.approx(3000, rel=0.1)
+        assert both.alice.coordinator.transports_of(BOB) == ("tcp",)
+
+
 @pytest.mark.requirement("CRD-13")
 @virtual_time
 async def test_latency_and_bandwidth_are_those_of_the_wire() -> None:

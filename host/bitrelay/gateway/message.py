@@ -4,11 +4,11 @@
 |---|---|---|
 | 1 | hello | version u8, name, fee u32, capacity u32, load u8, uptime u32, count u8 and meshes |
 | 2 | frame | mesh of origin, mesh it is for, how long it has been under way u32, the frame |
-| 3 | receipt | key (16), outcome u8 |
+| 3 | receipt | mesh it was for, key (16), outcome u8 |
 | 4 | notice | what u8, mesh, count u8, keys (16 each) |
 
 A mesh in a hello: name, geohash, flags u8, count u8 and subscriptions, each a text.
-A text is its length u8 and UTF-8. Names of meshes have 1 to 64 bytes.
+A text is its length u8 and printable UTF-8. Names of meshes have 1 to 64 bytes.
 """
 
 from dataclasses import dataclass
@@ -107,6 +107,7 @@ class FrameMessage:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    mesh: str
     key: bytes
     outcome: Outcome
 
@@ -128,8 +129,8 @@ def encode(message: Message) -> bytes:
             if not 0 < len(value) <= MAX_VALUE:
                 raise ValueError("a frame has 1 to 512 bytes")
             return bytes((_FRAME,)) + _mesh(origin) + _mesh(target) + min(waited, _U32).to_bytes(4, "big") + value
-        case Receipt(key, outcome):
-            return bytes((_RECEIPT,)) + _key(key) + bytes((outcome,))
+        case Receipt(mesh, key, outcome):
+            return bytes((_RECEIPT,)) + _mesh(mesh) + _key(key) + bytes((outcome,))
         case NoticeMessage(what, mesh, keys):
             if not 0 < len(keys) <= MOST_KEYS:
                 raise ValueError("a notice has 1 to 255 keys")
@@ -150,8 +151,8 @@ def decode(data: bytes) -> Message | None:
             case 2:
                 return _read_frame(reader)
             case 3:
-                key = reader.take(KEY_SIZE)
-                return Receipt(key, Outcome(reader.last_u8()))
+                mesh, key = reader.mesh(), reader.take(KEY_SIZE)
+                return Receipt(mesh, key, Outcome(reader.last_u8()))
             case 4:
                 what, mesh = Notice(reader.u8()), reader.mesh()
                 keys = tuple(reader.take(KEY_SIZE) for _ in range(reader.u8()))
@@ -187,7 +188,7 @@ def _read_hello(reader: "_Reader") -> Hello | None:
         return None
     name, fee, capacity, load, uptime = reader.text(), reader.u32(), reader.u32(), reader.u8(), reader.u32()
     count = reader.u8()
-    if count > MOST_MESHES or not name.isprintable():
+    if count > MOST_MESHES:
         return None
     meshes = []
     for _ in range(count):
@@ -230,7 +231,10 @@ class _Reader:
         return int.from_bytes(self.take(4), "big")
 
     def text(self) -> str:
-        return self.take(self.u8()).decode()  # UnicodeDecodeError is a ValueError
+        text = self.take(self.u8()).decode()  # UnicodeDecodeError is a ValueError
+        if not text.isprintable():
+            raise ValueError("not for people to read")
+        return text
 
     def mesh(self) -> str:
         name = self.text()
@@ -253,6 +257,8 @@ def _mesh(name: str) -> bytes:
 
 
 def _text(text: str) -> bytes:
+    if not text.isprintable():
+        raise ValueError("not for people to read")
     raw = text.encode()
     return bytes((len(raw),)) + raw  # ValueError above 255
 

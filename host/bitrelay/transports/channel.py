@@ -211,7 +211,7 @@ async def _shake_hands(
         if not handshake.complete:
             handshake.close()
     if hmac.compare_digest(identity.peer_id, own.keys.peer_id):
-        raise HandshakeFailed(HandshakeFault.WRONG_PEER, device=str(pipe.remote), hint="It is this computer itself.")
+        raise HandshakeFailed(HandshakeFault.OURSELVES, device=str(pipe.remote))
     return Channel(pipe, handshake, identity, terms)
 
 

@@ -47,11 +47,17 @@ MOST_ABSENT: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Row EXE-02: all are pinged every interval_s; who misses timeout_s so often in a row is dropped."""
+    """Row EXE-02: all are pinged every interval_s; who misses timeout_s so often in a row is dropped.
+
+    round_trips: an answer may also take so many usual round trips. insists: a ping that is missed is followed by the
+    next at once, so that who has vanished is dropped within misses * timeout_s from when that is suspected.
+    """
 
     interval_s: float = 10.0
     timeout_s: float = 5.0
     misses: int = 3
+    round_trips: float = 0.0
+    insists: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +349,20 @@ class TransportCoordinator:
             self._do(self._check(channel, name))
 
     async def _check(self, channel: PeerChannel, name: str) -> None:
-        if await channel.check(name, self._health.timeout_s):
-            return
-        self._failures[name] += 1
+        while not await channel.check(name, self._patience_s(channel, name)):
+            self._failures[name] += 1
+            link = channel.links.get(name)
+            if link is not None and link.misses >= self._health.misses:
+                self._counts["unresponsive"] += 1
+                await self.manager.disconnect(channel.peer, name)
+                return
+            if not self._health.insists:
+                return
+
+    def _patience_s(self, channel: PeerChannel, name: str) -> float:
         link = channel.links.get(name)
-        if link is not None and link.misses >= self._health.misses:
-            self._counts["unresponsive"] += 1
-            await self.manager.disconnect(channel.peer, name)
+        latency_ms = link.metrics(asyncio.get_running_loop().time()).latency_ms if link is not None else 0.0
+        return max(self._health.timeout_s, self._health.round_trips * latency_ms / 1000)
 
     async def _look_after_health(self) -> None:
         loop = asyncio.get_running_loop()

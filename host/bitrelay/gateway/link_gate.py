@@ -1,0 +1,71 @@
+"""Whom a gateway links with: trusted ones, those that its operator named, and others if it is open to them."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from ..errors import LimitReached
+from ..identity.proof import PowIdentity
+from ..transports.address import Address
+from ..transports.gate import Gate
+from .config import FederationConfig
+
+_log = logging.getLogger(__name__)
+
+NOT_TRUSTED = "not trusted"
+
+
+class LinkGate:
+    """The gate of the transports: asks behind whether there is room, and itself who it is.
+
+    own: our PeerId. behind: has the gate that counts connections. refused: by reason.
+    """
+
+    def __init__(self, own: bytes, config: FederationConfig, behind: Callable[[], Gate]) -> None:
+        self.refused: Counter[str] = Counter()
+        self._own = own
+        self._is_open = config.is_open
+        self.configure(config)
+        self._named = {peer.address for peer in config.peers if peer.peer_id is None}
+        # Who was there when an address was dialled that was named without a PeerId.
+        self._found: dict[Address, bytes] = {}
+        self._behind = behind
+
+    def configure(self, config: FederationConfig) -> None:
+        """Go on with other trust."""
+        self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
+
+    def trusts(self, peer_id: bytes) -> bool:
+        """Whether our operator trusts it: by its PeerId, or by an address at which it has answered."""
+        return peer_id in self._trusted or peer_id in self._found.values()
+
+    def welcomes(self, peer_id: bytes) -> bool:
+        """Whether it may link with us."""
+        return peer_id != self._own and (self._is_open or self.trusts(peer_id))
+
+    def found(self, peer_id: bytes, address: Address) -> None:
+        """It has answered, and proved itself, where we dialled."""
+        if address in self._named and peer_id != self._own:
+            self._found[address] = peer_id
+
+    def admit(self, address: Address) -> None:
+        self._behind().admit(address)
+
+    def known(self, peer: PowIdentity, address: Address, inbound: bool) -> None:
+        peer_id = peer.peer_id
+        if not inbound:
+            self.found(peer_id, address)
+        if not self.welcomes(peer_id):
+            self.refused[NOT_TRUSTED] += 1
+            error = LimitReached(
+                f"the gateway {peer_id.hex()} is not trusted, and was hung up on",
+                limit=NOT_TRUSTED,
+                device=str(address),
+                hint="If it shall link with this one, add its PeerId to [federation] trust",
+            )
+            _log.info("%s", error)
+            raise error
+        self._behind().known(peer, address, inbound)
+
+    def left(self, address: Address) -> None:
+        self._behind().left(address)
