@@ -45,14 +45,16 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Mosquitto:
-    """folder: for its configuration. settings: lines of that, beside port, user and log."""
+    """folder: for its configuration. settings: lines of that, beside port, user and log. nodelay: see docs/mqtt.md."""
 
-    def __init__(self, folder: Path, settings: Sequence[str] = ("allow_anonymous true",)) -> None:
+    def __init__(
+        self, folder: Path, settings: Sequence[str] = ("allow_anonymous true",), *, nodelay: bool = True
+    ) -> None:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
         lines = [f"listener {self.port} 127.0.0.1", f"user {user}", "persistence false", "log_dest stderr"]
-        lines += ["set_tcp_nodelay true", *settings]
+        lines += [f"set_tcp_nodelay {str(nodelay).lower()}", *settings]
         self._config.write_text("\n".join(lines) + "\n")
         self._process: asyncio.subprocess.Process | None = None
 

@@ -1,4 +1,4 @@
-"""What a broker adds: how long a message takes over Mosquitto, how many a second, what shared subscriptions reorder.
+"""What a broker adds: how long messages take over Mosquitto, how many a second, what shared subscriptions reorder.
 
     python tests/gateway/mqtt_figures.py --count 5000
 
@@ -15,9 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bitrelay.errors import TransportClosed
+from bitrelay.gateway.bridge_frame import KEY_SIZE
 from bitrelay.gateway.config import MqttConfig
 from bitrelay.gateway.exchange import MessageCame
-from bitrelay.gateway.message import MOST_BYTES, FrameMessage, Hello, MeshOffer, decode, encode
+from bitrelay.gateway.message import (
+    MOST_BYTES,
+    FrameMessage,
+    Hello,
+    MeshOffer,
+    Notice,
+    NoticeMessage,
+    decode,
+    encode,
+)
 from bitrelay.gateway.mqtt_exchange import MqttExchange
 from bitrelay.gateway.sealed_message import Kind, Opened, Opener, Sealer
 from bitrelay.transports.fair_queue import Traffic
@@ -38,11 +48,12 @@ def message(number: int) -> FrameMessage:
 
 
 class Gateway:
-    """Keeps when each numbered frame came, in the order of all gateways together."""
+    """Keeps when each numbered message came, in the order of all gateways together. answers: each frame with a note."""
 
-    def __init__(self, own: bytes, port: int, came: list[tuple[int, float]]) -> None:
+    def __init__(self, own: bytes, port: int, came: list[tuple[int, float]], *, answers: bool = False) -> None:
         self.exchange = MqttExchange(own, MqttConfig("127.0.0.1", port, fleet_key=KEY))
         self._came = came
+        self._answers = answers
 
     async def start(self, *meshes: str) -> "Gateway":
         await self.exchange.start(Hello("figures", tuple(MeshOffer(each, downlink=True) for each in meshes)))
@@ -57,8 +68,17 @@ class Gateway:
         try:
             while True:
                 event = await self.exchange.next_event()
-                if isinstance(event, MessageCame) and isinstance(event.message, FrameMessage):
-                    self._came.append((int.from_bytes(event.message.value[:4], "big"), time.perf_counter()))
+                if not isinstance(event, MessageCame):
+                    continue
+                at = time.perf_counter()
+                match event.message:
+                    case FrameMessage(value=value):
+                        self._came.append((int.from_bytes(value[:4], "big"), at))
+                        if self._answers:
+                            note = NoticeMessage(Notice.CARRIED, "west", (value[:4] + bytes(KEY_SIZE - 4),))
+                            await self.exchange.send(event.peer_id, note, Traffic.INTERACTIVE)
+                    case NoticeMessage(keys=keys):
+                        self._came.append((int.from_bytes(keys[0][:4], "big"), at))
         except TransportClosed:
             pass
 
@@ -92,6 +112,22 @@ async def over_broker(port: int, count: int) -> None:
     await until(lambda: len(came) == count)
     print(f"{'over Mosquitto, as fast as they go':48} {count / (came[-1][1] - began):7.0f} messages/s")
     assert [number for number, _ in came] == list(range(count)), "to one gateway they keep their order"
+    await a.stop()
+    await b.stop()
+
+
+async def there_and_back(port: int, label: str) -> None:
+    came: list[tuple[int, float]] = []
+    a = await Gateway(b"a" * 32, port, came).start("east")
+    b = await Gateway(b"b" * 32, port, [], answers=True).start("west")
+    await until(lambda: len(a.exchange.gateways()) == 1 and len(b.exchange.gateways()) == 1)
+    sent = []
+    for number in range(PACED):
+        sent.append(time.perf_counter())
+        await a.exchange.send_to_mesh(message(number), b"author", Traffic.INTERACTIVE)
+        await asyncio.sleep(1 / RATE)
+    await until(lambda: len(came) == PACED)
+    told(f"there and back, {label}", [at - sent[number] for number, at in came])
     await a.stop()
     await b.stop()
 
@@ -159,7 +195,10 @@ async def main(count: int) -> None:
     direct(count)
     await over_tcp()
     with tempfile.TemporaryDirectory() as folder:
+        async with Mosquitto(Path(folder), BROKER, nodelay=False) as broker:
+            await there_and_back(broker.port, "set_tcp_nodelay false")
         async with Mosquitto(Path(folder), BROKER) as broker:
+            await there_and_back(broker.port, "set_tcp_nodelay true")
             await over_broker(broker.port, count)
             for delay_s in (0.0, SLOW_S):
                 await shared(broker.port, 1000, delay_s)

@@ -28,8 +28,12 @@ ACCESS: Final = "Its access list must let this user read and write everything be
 
 _BAD_LOGIN: Final = (0x86, 0x87)
 _NO_MQTT_5: Final = (0x01, 0x84)
+_UNSPECIFIED: Final = 0x80
 _TAKEN_OVER: Final = 0x8E
 _REFUSED_FROM: Final = 0x80
+
+_leaving: set[asyncio.Task[None]] = set()
+"""Of connections that nobody waits for any more; asyncio itself does not hold them."""
 
 
 class Arrivals(asyncio.Queue["aiomqtt.Message"]):
@@ -109,19 +113,39 @@ def open_client(
 @asynccontextmanager
 async def connected(client: "aiomqtt.Client") -> AsyncIterator[None]:
     """Connected inside. Raises what aiomqtt raises."""
+    entering = asyncio.create_task(client.__aenter__())
+    try:
+        # Cancelled while it connects, aiomqtt leaves a socket behind whose end it does not bear.
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        leaving = asyncio.create_task(_leave_when_connected(client, entering))
+        _leaving.add(leaving)
+        leaving.add_done_callback(_leaving.discard)
+        raise
+    try:
+        yield
+    finally:
+        await _leave(client)
+
+
+async def _leave_when_connected(client: "aiomqtt.Client", entering: "asyncio.Task[aiomqtt.Client]") -> None:
+    # Within the two deadlines of connecting.
     from aiomqtt import MqttError
 
-    was_connected = False
-    try:
-        async with client:
-            was_connected = True
-            yield
-    finally:
-        if was_connected:
-            # After what nobody wants to read any more comes how it ended, which asyncio complains of unless it is read.
-            with suppress(MqttError):
-                async for _ in client.messages:
-                    pass
+    with suppress(MqttError, OSError):
+        await entering
+        await _leave(client)
+
+
+async def _leave(client: "aiomqtt.Client") -> None:
+    from aiomqtt import MqttError
+
+    with suppress(MqttError):
+        await client.__aexit__(None, None, None)
+    # After what nobody wants to read any more comes how it ended, which asyncio complains of unless it is read.
+    with suppress(MqttError):
+        async for _ in client.messages:
+            pass
 
 
 async def subscribe(client: "aiomqtt.Client", topic: str, qos: int, *, device: str) -> None:
@@ -164,17 +188,18 @@ def trouble_of(error: Exception, config: MqttConfig) -> tuple[Unreachable, bool]
         is_certificate = isinstance(cause, ssl.SSLCertVerificationError)
         return Unreachable(f"no secure connection with the broker: {reason}", device=device, hint=hint), is_certificate
     if ended is not None:
-        return Unreachable(
-            f"the broker has ended the connection: {ended}", device=device, hint="It is tried again"
-        ), False
-    if isinstance(cause, OSError):
+        reason = "it was lost" if code in (None, _UNSPECIFIED) else _words(ended).lower()
+        what = f"the connection with the broker has ended: {reason}"
+        return Unreachable(what, device=device, hint="It is tried again"), False
+    if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
         reason = cause.strerror or str(cause)
         hint = "Is the broker running, and are host and port in [mqtt] right? It is tried again"
         return Unreachable(f"the broker cannot be reached: {reason}", device=device, hint=hint), False
     if code is not None and code >= _REFUSED_FROM:
-        return Unreachable(f"the broker refuses us: {error}", device=device, hint="Its log says more"), True
+        return Unreachable(f"the broker refuses us: {_words(error)}", device=device, hint="Its log says more"), True
     hint = "A broker that wants TLS does not answer without: see tls in [mqtt]. It is tried again"
-    return Unreachable(f"no connection with the broker: {error}", device=device, hint=hint), False
+    reason = "it does not answer" if isinstance(cause, TimeoutError) else _words(error)
+    return Unreachable(f"no connection with the broker: {reason}", device=device, hint=hint), False
 
 
 def twin(config: MqttConfig) -> Unreachable:
@@ -193,6 +218,11 @@ def _properties(packet: int, **values: int) -> Any:
     for name, value in values.items():
         setattr(made, name, value)
     return made
+
+
+def _words(error: BaseException) -> str:
+    # aiomqtt puts a number in brackets before them.
+    return str(error).split("] ", 1)[-1]
 
 
 def _code(reason: object) -> int | None:
