@@ -4,6 +4,7 @@
      +- CheckFailed          a check said no: a demo that lost a frame
      |   +- NotVerified      what runs on a board is not what was flashed
      |   +- ChallengeExpired the proof of work took longer than its challenge lives
+     |   +- BrokenLedger     a ledger is not as its relayer signed it
      +- BadData              input that is not what it should be
      |   +- DamagedFirmware  a firmware file that was truncated or altered
      |   +- FirmwareMismatch a firmware file that is not the one its board file names
@@ -145,6 +146,17 @@ class NotVerified(CheckFailed):
 
 class ChallengeExpired(CheckFailed):
     """Raised when a proof of work is not found while its challenge lives."""
+
+
+class BrokenLedger(CheckFailed):
+    """Raised when a proof-of-relay ledger is not as its relayer signed it.
+
+    number: the first entry that is concerned; None if it is all of them.
+    """
+
+    def __init__(self, what: str, *, number: int | None) -> None:
+        super().__init__(what)
+        self.number = number
 
 
 class BadData(BitrelayError, ValueError):

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,19 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*[.=]")
 
 
 class TomlError(BadData):
-    """Raised when a TOML file is not what it should be; the message begins with file:line."""
+    """Raised when a TOML file is not what it should be; the message begins with file:line. line: None if unknown."""
+
+    def __init__(self, what: str, *, line: int | None = None, device: str | None = None, hint: str | None = None):
+        super().__init__(what, device=device, hint=hint)
+        self.line = line
+
+
+class BadValue(ValueError):
+    """Raised by a rule for a value when "must be ..., not ..." would not tell what is wrong with it, or too much."""
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -35,28 +47,53 @@ class Table:
         self._title = title
         self._index = index
         self.values = values
+        self._inside = f" in {title}" if title else ""
 
     def read(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
         """The values of all keys that are there. Raises TomlError for unknown, missing and wrong ones."""
+        values, wrong = self.read_all(rules)
+        if wrong:
+            raise wrong[0]
+        return values
+
+    def read_all(self, rules: Mapping[str, Rule]) -> tuple[dict[str, Any], list[TomlError]]:
+        """The values of all keys that are there and right; complaints about unknown, missing and wrong ones."""
+        values: dict[str, Any] = {}
+        wrong = []
         for key in self.values:
             if key not in rules:
                 close = difflib.get_close_matches(key, rules, 1)
                 hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(rules)}"
-                raise self.error(key, f"unknown key {key!r}", hint)
+                wrong.append(self.error(key, f"unknown key {key!r}", hint))
         for key, rule in rules.items():
             if rule.required and key not in self.values:
-                raise self.error(None, f"{key!r} is missing", None)
-        return {key: self._read(key, value, rules[key]) for key, value in self.values.items()}
+                wrong.append(self.error(None, f"{key!r} is missing", None))
+        for key, value in self.values.items():
+            if key in rules:
+                try:
+                    values[key] = self._read(key, value, rules[key])
+                except TomlError as error:
+                    wrong.append(error)
+        return values, wrong
 
     def error(self, key: str | None, what: str, hint: str | None = None) -> TomlError:
         """A complaint about one key of this table, or about the table."""
-        where = f"{self._source.path}:{self._source.line_of(self._title.strip('[]'), self._index, key)}"
-        inside = f" in {self._title}" if self._title else ""
-        return TomlError(f"{where}: {what}{inside}", hint=hint)
+        return self.complaint(key, f"{what}{self._inside}", hint)
+
+    def complaint(self, key: str | None, what: str, hint: str | None = None) -> TomlError:
+        """The same, where `what` needs no word about the table it is in."""
+        line = self.line_of(key)
+        return TomlError(f"{self._source.path}:{line}: {what}", line=line, hint=hint)
+
+    def line_of(self, key: str | None = None) -> int:
+        """The line of a key, else of the table's header, else the first."""
+        return self._source.line_of(self._title.strip("[]"), self._index, key)
 
     def _read(self, key: str, value: Any, rule: Rule) -> Any:
         try:
             return rule.read(value)
+        except BadValue as error:
+            raise self.complaint(key, f"{key}{self._inside}: {error}", error.hint) from None
         except ValueError as error:
             raise self.error(key, f"{key} must be {error}, not {value!r}") from None
 
@@ -81,36 +118,60 @@ class Source:
         except tomllib.TOMLDecodeError as error:
             at = re.search(r"\(at line (\d+), column \d+\)", str(error))
             what = re.sub(r"\s*\(at .*\)$", "", str(error))
-            raise TomlError(f"{path}:{at[1] if at else '?'}: {what}") from None
+            # Without a number it is at the end of the document.
+            line = int(at[1]) if at else len(text.splitlines()) or 1
+            raise TomlError(f"{path}:{line}: {what}", line=line) from None
+        except (ValueError, RecursionError):
+            raise TomlError(f"{path}: a number in it is too long, or lists are nested too deeply") from None
         self._lines = _find_lines(text)
 
-    def root(self) -> Table:
-        """What stands before the first header."""
-        return Table(self, "", 0, {key: value for key, value in self.values.items() if not _is_tables(value)})
+    def root(self, tables: Collection[str] = ()) -> Table:
+        """What stands before the first header. tables: names that mistakes() complains about, if they are there."""
+        found = {key: value for key, value in self.values.items() if not _is_tables(value) and key not in tables}
+        return Table(self, "", 0, found)
 
-    def tables(self, known: Iterable[str]) -> dict[str, list[Table]]:
+    def tables(self, known: Collection[str]) -> dict[str, list[Table]]:
         """The tables of each known array ([[name]]), in their order. Raises TomlError for any other table."""
-        self._demand_known(known, lambda value: isinstance(value, list), "[[{}]]")
-        return {
-            name: [Table(self, f"[[{name}]]", n, v) for n, v in enumerate(self.values.get(name, []))] for name in known
-        }
+        for mistake in self.mistakes(arrays=known):
+            raise mistake
+        return {name: self.array(name) for name in known}
 
-    def sections(self, known: Iterable[str]) -> dict[str, Table]:
+    def sections(self, known: Collection[str]) -> dict[str, Table]:
         """The known single tables ([name]); those that are not there are empty. Raises TomlError for any other."""
-        self._demand_known(known, lambda value: isinstance(value, dict), "[{}]")
-        return {name: Table(self, f"[{name}]", 0, self.values.get(name, {})) for name in known}
+        for mistake in self.mistakes(sections=known):
+            raise mistake
+        return {name: self.section(name) for name in known}
 
-    def _demand_known(self, known: Iterable[str], fits: Callable[[Any], bool], form: str) -> None:
+    def array(self, name: str) -> list[Table]:
+        """The tables of an array ([[name]]); none if there is none of this form."""
+        tables = self.values.get(name)
+        if not (isinstance(tables, list) and _is_tables(tables)):
+            return []
+        return [Table(self, f"[[{name}]]", number, values) for number, values in enumerate(tables)]
+
+    def section(self, name: str) -> Table:
+        """A single table ([name]); empty if there is none of this form."""
+        values = self.values.get(name)
+        return Table(self, f"[{name}]", 0, values if isinstance(values, dict) else {})
+
+    def mistakes(self, arrays: Collection[str] = (), sections: Collection[str] = ()) -> list[TomlError]:
+        """Complaints about tables that are in neither, or of the other form."""
+        wrong = []
         for name, value in self.values.items():
-            if name in known:
-                if not (_is_tables(value) and fits(value)):
-                    raise self._table_error(name, f"{name} must be written as {form.format(name)}")
+            if name in arrays:
+                if not (_is_tables(value) and isinstance(value, list)):
+                    wrong.append(self._table_error(name, f"{name} must be written as [[{name}]]"))
+            elif name in sections:
+                if not isinstance(value, dict):
+                    wrong.append(self._table_error(name, f"{name} must be written as [{name}]"))
             elif _is_tables(value):
-                raise self._table_error(name, f"unknown table {form.format(name)}", _known(known))
+                form = f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
+                wrong.append(self._table_error(name, f"unknown table {form}", _known([*arrays, *sections])))
+        return wrong
 
     def _table_error(self, name: str, what: str, hint: str | None = None) -> TomlError:
         line = self._lines.get((name, 0, None)) or self._lines.get(("", 0, name)) or 1
-        return TomlError(f"{self.path}:{line}: {what}", hint=hint)
+        return TomlError(f"{self.path}:{line}: {what}", line=line, hint=hint)
 
     def line_of(self, name: str, index: int, key: str | None) -> int:
         """The line of a key, else of its table's header, else the first."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bitrelay.errors import BadData, BitrelayError, DeviceTimeout, NotConnected, TransportClosed, Unreachable
-from bitrelay.gateway.config import PeerConfig, Preference
+from bitrelay.gateway.config import FederationConfig, PeerConfig, Preference
 from bitrelay.gateway.exchange import GatewayDown, GatewayUp, MessageCame
 from bitrelay.gateway.gateway_record import GatewayRecord
 from bitrelay.gateway.link_gate import NOT_TRUSTED
@@ -134,6 +134,32 @@ async def test_a_gateway_that_is_open_links_with_strangers_and_does_not_trust_th
         await later(5)
         assert [view.trusted for view in one.exchange.gateways()] == [False]
         assert [view.trusted for view in two.exchange.gateways()] == [True]
+
+
+@virtual_time
+async def test_trust_may_change_while_it_runs() -> None:
+    network = MemoryNetwork()
+    one, two = Site(network, 1, is_open=True), Site(network, 2, peers=named(1))
+    trusting = FederationConfig(trust=frozenset({peer_id(2)}))
+    async with sites(one, two):
+        await later(5)
+        for config, trusted in ((trusting, True), (FederationConfig(), False)):
+            one.exchange.configure(config)
+            await later(1)
+            assert [view.trusted for view in one.exchange.gateways()] == [trusted]
+            event = one.events[-1]
+            assert isinstance(event, GatewayUp) and event.gateway.trusted == trusted
+    one, two = Site(network, 3, trust=frozenset({peer_id(4)})), Site(network, 4, peers=named(3))
+    async with sites(one, two):
+        await later(5)
+        assert one.linked == {4}
+        one.exchange.configure(FederationConfig())
+        await later(100)
+        assert one.linked == two.linked == set()
+        assert one.downs == [(4, "it is not trusted any more")]
+        one.exchange.configure(FederationConfig(trust=frozenset({peer_id(4)})))
+        await later(100)
+        assert one.linked == {4}
 
 
 @pytest.mark.requirement("GWY-20")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrelay.toml_source import Rule, Source, TomlError
+from bitrelay.toml_source import BadValue, Rule, Source, TomlError
 
 
 def source(tmp_path: Path, text: str) -> Source:
@@ -51,3 +51,38 @@ def test_other_tables_are_told(tmp_path: Path, content: str, says: str) -> None:
 def test_where_no_table_is_known_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(TomlError, match="There are none here"):
         source(tmp_path, "[pins]\n").sections(())
+
+
+def test_a_file_can_have_arrays_and_sections(tmp_path: Path) -> None:
+    mixed = source(tmp_path, "title = 'x'\n[[mesh]]\nname = 'a'\n[[mesh]]\nname = 'b'\n[dht]\nlan = true\n")
+    assert mixed.mistakes(["mesh"], ["dht", "store"]) == []
+    assert [table.read({"name": Rule(text)}) for table in mixed.array("mesh")] == [{"name": "a"}, {"name": "b"}]
+    assert mixed.section("dht").values == {"lan": True}
+    assert mixed.section("store").values == {} and mixed.array("dht") == []
+    assert [mistake.line for mistake in mixed.mistakes(["dht"], ["mesh"])] == [2, 6]
+
+
+def test_all_mistakes_of_a_table_can_be_had_at_once(tmp_path: Path) -> None:
+    table = source(tmp_path, "led = 3\nbuton = 'x'\nname = 'y'\n").root()
+    values, wrong = table.read_all({"led": Rule(text), "button": Rule(text, required=True), "name": Rule(text)})
+    assert values == {"name": "y"}
+    assert [(mistake.line, mistake.what.partition(": ")[2]) for mistake in wrong] == [
+        (2, "unknown key 'buton'"),
+        (1, "'button' is missing"),
+        (1, "led must be text, not 3"),
+    ]
+
+
+def test_a_rule_can_say_itself_what_is_wrong(tmp_path: Path) -> None:
+    def secret(value: object) -> str:
+        raise BadValue("this is a secret", "Put it into a file")
+
+    with pytest.raises(TomlError, match=r"f.toml:2: led in \[pins\]: this is a secret. Put it into a file") as told:
+        source(tmp_path, "[pins]\nled = 'sesame'\n").section("pins").read({"led": Rule(secret)})
+    assert "sesame" not in str(told.value)
+
+
+@pytest.mark.parametrize(("content", "line"), [("a = 1\nb = ", 2), ("a = [\n1,\n", 2), ("a = 1\na = 2\n", 2)])
+def test_what_is_wrong_at_the_end_has_a_line(tmp_path: Path, content: str, line: int) -> None:
+    with pytest.raises(TomlError, match=rf"f.toml:{line}: "):
+        source(tmp_path, content)

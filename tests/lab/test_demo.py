@@ -12,11 +12,14 @@ import pytest
 from lab_command import DEADLINE_S, Command, are_gone
 from rich.console import Console
 
-from bitrelay.lab.demo import MAX_BOARDS, DemoResult, Picture, RelayFigures, chain, run_demo
+from bitrelay.lab.demo import MAX_BOARDS, DemoResult, chain, run_demo
+from bitrelay.lab.demo_show import Picture, RelayFigures
 from bitrelay.lab.demo_view import DemoView, draw, in_words, summary
 from bitrelay.lab.lab import Lab
+from bitrelay.lab.ledger import Report
 
-GOOD = DemoResult(3, 200, 200, 0, 0, 0, True, 90.04, 150.06, 4.0, (RelayFigures("relay1", "running", 200, 0),), True)
+REPORT = Report(200, 200, 0, 0, 0, True, 90.04, 150.06)
+GOOD = DemoResult(3, REPORT, 4.0, (RelayFigures("relay1", "running", 200, 0),), True)
 PICTURE = Picture(
     "sending",
     ("alice", "relay1", "bob"),
@@ -33,7 +36,7 @@ async def test_frames_cross_and_the_result_says_how() -> None:
     pictures: list[Picture] = []
     result = await run_demo(1, 12, on_progress=pictures.append)
     assert result.passed
-    assert (result.boards, result.sent, result.delivered) == (1, 24, 24)
+    assert (result.boards, result.report.sent, result.report.delivered) == (1, 24, 24)
     assert result.relays == (RelayFigures("relay1", "running", 24, 0),)
     phases = list(dict.fromkeys(picture.phase for picture in pictures))
     assert phases == ["flashing", "starting", "sending", "done"]
@@ -76,14 +79,15 @@ def test_line_lets_everybody_hear_only_the_next_and_sends_both_ways() -> None:
     ("change", "says"),
     [
         ({}, "200 of 200 frames crossed 3 relays exactly once"),
-        ({"delivered": 198, "passed": False}, "FAILED: 2 of 200 frames did not arrive."),
-        ({"duplicates": 3, "passed": False}, "3 arrived more than once"),
-        ({"altered": 1, "ttl_ok": False, "passed": False}, "1 were altered, some had a wrong TTL"),
-        ({"delivered": 0, "p50_ms": None, "p95_ms": None, "passed": False}, "200 of 200 frames did not arrive"),
+        ({"delivered": 198}, "FAILED: 2 of 200 frames did not arrive."),
+        ({"duplicates": 3}, "3 arrived more than once"),
+        ({"altered": 1, "ttl_ok": False}, "1 were altered, some had a wrong TTL"),
+        ({"delivered": 0, "p50_ms": None, "p95_ms": None}, "200 of 200 frames did not arrive"),
     ],
 )
 def test_summary_names_what_went_wrong(change: dict[str, object], says: str) -> None:
-    assert says in summary(replace(GOOD, **change))  # type: ignore[arg-type]
+    report = replace(REPORT, **change)  # type: ignore[arg-type]
+    assert says in summary(replace(GOOD, report=report, passed=not change))
 
 
 def test_summary_says_from_when_the_relays_counted() -> None:

@@ -15,6 +15,7 @@ from . import (
     decode,
     devices,
     flash,
+    gateway,
     identity,
     lab,
     nat,
@@ -56,6 +57,7 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(lab.app, name="lab")
 node.app.command("nat")(nat.nat)
 app.add_typer(node.app, name="node")
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(bench.app, name="bench")
 app.add_typer(simulate.app, name="simulate")
 

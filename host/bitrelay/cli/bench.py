@@ -1,6 +1,8 @@
 """`bitrelay bench`: measurements."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +14,7 @@ from .running import run_until_told
 if TYPE_CHECKING:
     from ..bench.dht_claim import ClaimFigures
     from ..bench.dht_contest import Gets
+    from ..bench.gateway_pairs import PairFigures
 
 app = typer.Typer(help="Measure what bitrelay does, beside others where there are any.", no_args_is_help=True)
 
@@ -127,5 +130,89 @@ def _tell_claim(out: Output, figures: "ClaimFigures") -> None:
         ("gets right after", f"{figures.after[0]:.2%}"),
         ("after one refresh, after two", ", ".join(f"{rate:.2%}" for rate in figures.after[1:])),
         ("took", duration(figures.seconds)),
+    ]
+    out.table(("", ""), rows)
+
+
+@app.command("gateway")
+def gateway(
+    frames: Annotated[int, typer.Option("--frames", min=10, max=10_000_000, help="How many.")] = 10_000,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Try instead what must hold: two gateways on each of two meshes, all once."),
+    ] = False,
+    per_mesh: Annotated[int, typer.Option("--per-mesh", min=1, max=4, help="With --pairs: gateways of a mesh.")] = 2,
+    rate: Annotated[float, typer.Option("--rate", min=1, max=10_000, help="With --pairs: frames a second.")] = 100.0,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="With --pairs: one gateway of each mesh ends without a word in the middle.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="With --pairs: links or mqtt (starts a Mosquitto).")
+    ] = "links",
+    json: JsonFlag = False,
+) -> None:
+    """Measure how many frames a second one gateway carries between two meshes in memory, store and ledger on disk.
+
+    With --pairs it ends with exit code 1 if a frame came twice, went back, or was lost without a gateway being killed.
+    """
+    with reporting(json) as out:
+        if engine not in ("links", "mqtt"):
+            raise typer.BadParameter("the engine is links or mqtt")
+        if pairs:
+            _pairs(out, frames, per_mesh, rate, kill, engine == "mqtt")
+        else:
+            _rate(out, frames)
+
+
+def _rate(out: Output, frames: int) -> None:
+    from dataclasses import asdict
+
+    from ..bench.gateway_rate import run_rate
+
+    figures = run_until_told(run_rate(frames, out.remark))
+    if out.as_json:
+        out.record(asdict(figures))
+    else:
+        early, late = figures.resident_kib
+        rows = [
+            ("frames", f"{figures.frames:,} in {figures.seconds:.1f} s: {figures.per_s:,.0f} a second"),
+            ("processor", f"{figures.cpu_us:.0f} us a frame, making and hearing them included"),
+            ("memory", f"{early:,} KiB after a tenth, {late:,} KiB in the end"),
+            ("missing, twice", f"{figures.missing}, {figures.repeated}"),
+            ("in the ledger", f"{figures.recorded:,}"),
+        ]
+        out.table(("", ""), rows)
+    if figures.missing or figures.repeated or figures.recorded != figures.frames:
+        raise CheckFailed("frames were lost, came twice, or are not in the ledger")
+
+
+def _pairs(out: Output, frames: int, per_mesh: int, rate: float, kill: bool, with_broker: bool) -> None:
+    from dataclasses import asdict
+
+    from ..bench.gateway_pairs import run_pairs, with_mosquitto
+
+    def work() -> "Coroutine[Any, Any, PairFigures]":
+        run = partial(run_pairs, frames, per_mesh=per_mesh, per_s=rate, kill=kill, tell=out.remark)
+        return with_mosquitto(run) if with_broker else run()
+
+    figures = run_until_told(work())
+    if out.as_json:
+        out.record(asdict(figures) | {"holds": figures.holds})
+    else:
+        _tell_pairs(out, figures)
+    if not figures.holds:
+        raise CheckFailed("not every frame crossed once")
+
+
+def _tell_pairs(out: Output, figures: "PairFigures") -> None:
+    p50, p95, longest = figures.delay_ms
+    rows = [
+        ("frames", f"{figures.sent:,} at {figures.per_s:,.0f} a second"),
+        ("missing, twice, went back", f"{figures.missing}, {figures.repeated}, {figures.circulated}"),
+        ("gateways killed", str(figures.killed)),
+        ("delay", f"{p50:.1f} ms, 95 % within {p95:.1f} ms, all within {longest:.1f} ms"),
+        ("brought by", ", ".join(f"{name} {count:,}" for name, count in sorted(figures.shares.items()))),
+        ("carried by another than elected", str(figures.taken_over)),
+        ("dropped", ", ".join(f"{reason} {count:,}" for reason, count in sorted(figures.drops.items())) or "none"),
     ]
     out.table(("", ""), rows)

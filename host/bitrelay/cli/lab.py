@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ app = typer.Typer(help="Virtual relays and phones, to try things without hardwar
 _GO_ON = "Go on: add --keep, then try bitrelay devices, info, stats, links, listen in another terminal."
 _PROGRESS_EVERY_S = 2.0
 
+Engine = Literal["links", "mqtt"]
 MicropythonOption = Annotated[
     Path | None,
     typer.Option(
@@ -33,37 +34,52 @@ MicropythonOption = Annotated[
 ]
 
 
-def _checked_boards(number: int) -> int:
-    if not 1 <= number <= 6:
-        raise typer.BadParameter(
-            "from 1 to 6: each relay lowers a frame's TTL of 7 by one and none forwards a TTL of 1, "
-            "so that no frame crosses more than 6"
-        )
-    return number
+_TTL = "each relay lowers a frame's TTL of 7 by one and none forwards a TTL of 1, so that no frame crosses more than 6"
 
 
 @app.command()
 def demo(
     boards: Annotated[
-        int, typer.Option("--boards", "-b", callback=_checked_boards, help="How many relays in the line (1 to 6).")
+        int, typer.Option("--boards", "-b", help="How many relays in the line (1 to 6; of each mesh, 1 to 3).")
     ] = 3,
     frames: Annotated[int, typer.Option("--frames", "-f", min=1, max=100_000, help="Frames sent each way.")] = 100,
+    meshes: Annotated[
+        int, typer.Option("--meshes", min=1, max=2, help="2: two lines out of each other's reach, bridged by gateways.")
+    ] = 1,
+    per_mesh: Annotated[
+        int | None,
+        typer.Option("--gateways-per-mesh", min=1, max=2, help="Gateways of each of two meshes.", show_default="1"),
+    ] = None,
+    engine: Annotated[
+        Engine | None, typer.Option("--engine", help="What links the gateways of two meshes.", show_default="links")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", min=0.1, max=1000, help="Frames a second, both ways together.",
+            show_default="20 with two meshes, else as fast as they are carried",
+        ),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything running afterwards, until Ctrl-C, and print the ports.")
     ] = False,
     json: JsonFlag = False,
     micropython: MicropythonOption = None,
-) -> None:
+) -> None:  # fmt: skip
     """Send real frames both ways over a line of virtual relays with a phone at each end.
 
+    With --meshes 2 the line is cut in two, and gateways, processes of `bitrelay gateway run`, bridge the gap.
     Succeeds only if every frame arrived exactly once, unaltered but for its TTL.
     """
     import sys
 
+    _check_demo(boards, meshes, per_mesh, engine)
     with reporting(json) as out:
         _demand_lab()
+        from ..gateway.config import EngineKind
         from ..lab.demo import run_demo
         from ..lab.demo_view import DemoView, summary
+        from ..lab.gateway_demo import RATE, run_gateway_demo
 
         with DemoView(PipeConsole(file=sys.stderr if json else sys.stdout)) as view:
 
@@ -73,15 +89,38 @@ def demo(
                 if not (keep or json):
                     out.line(_GO_ON)
                 if keep:
-                    _show_ports(out, lab)
+                    _show_ports(out, lab, result.taken)
+                    _show_gateways(out, result)
                     _say(out, "Ctrl-C ends the lab.")
                     await _tell_events(out, lab)
 
-            result = run_until_told(
-                run_demo(boards, frames, micropython=micropython, on_progress=view.show, while_up=while_up)
+            result: DemoResult = run_until_told(
+                run_demo(boards, frames, rate=rate, micropython=micropython, on_progress=view.show, while_up=while_up)
+                if meshes == 1
+                else run_gateway_demo(
+                    boards,
+                    frames,
+                    per_mesh=per_mesh or 1,
+                    engine=EngineKind(engine or EngineKind.LINKS),
+                    rate=rate or RATE,
+                    micropython=micropython,
+                    on_progress=view.show,
+                    while_up=while_up,
+                )
             )
         if not result.passed:
             raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _check_demo(boards: int, meshes: int, per_mesh: int | None, engine: str | None) -> None:
+    most = 6 if meshes == 1 else 3
+    if not 1 <= boards <= most:
+        also = "" if meshes == 1 else "; the gateway between two meshes lowers it, too"
+        raise typer.BadParameter(f"--boards: from 1 to {most}: {_TTL}{also}")
+    if meshes == 1 and (per_mesh is not None or engine is not None):
+        raise typer.BadParameter("--gateways-per-mesh and --engine go with --meshes 2: one mesh has no gateway")
+    if per_mesh is not None and per_mesh > boards:
+        raise typer.BadParameter("--gateways-per-mesh: every gateway needs a relay of its own, so at least 2 --boards")
 
 
 @app.command()
@@ -206,16 +245,31 @@ def _show_result(out: Output, result: "DemoResult", text: str) -> None:
             out.line(line)
 
 
-def _show_ports(out: Output, lab: "Lab") -> None:
+def _show_ports(out: Output, lab: "Lab", taken: frozenset[str] = frozenset()) -> None:
     if out.as_json:
         out.record([{"name": board.name, "port": board.port, "rfc2217": board.url} for board in lab.boards.values()])
         return
     out.table(("board", "port", "also as"), [(board.name, board.port, board.url) for board in lab.boards.values()])
-    first = next(iter(lab.boards.values()), None)
+    first = next((board for board in lab.boards.values() if board.name not in taken), None)
     if first:
         out.line(f"Try in another terminal: bitrelay info -p {first.name}    bitrelay listen -p {first.name}")
         out.line(f"The prompt of MicroPython: bitrelay repl -p {first.name}    or: mpremote connect {first.port}")
         out.line(f"A board that has stopped goes on with: mpremote connect {first.port} reset")
+
+
+def _show_gateways(out: Output, result: "DemoResult") -> None:
+    import shlex
+
+    from ..lab.gateway_demo import GatewayDemoResult
+
+    if not isinstance(result, GatewayDemoResult):
+        return
+    pairs = list(zip(result.gateways, result.states, strict=True))
+    if out.as_json:
+        out.record([{"name": gateway.name, "relay": gateway.relay, "state": str(state)} for gateway, state in pairs])
+        return
+    out.table(("gateway", "mesh", "relay"), [(gateway.name, gateway.mesh, gateway.relay) for gateway, _ in pairs])
+    out.line(f"Try in another terminal: bitrelay gateway status --state {shlex.quote(str(pairs[0][1]))}")
 
 
 def _show_board(out: Output, single: "SingleBoard") -> None:

@@ -1,13 +1,13 @@
 """`bitrelay node`: run a node of the DHT, and have one that runs do something."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadData, CheckFailed
+from .happenings import Happenings, until_read
 from .options import JsonFlag
 from .output import Output, Values, duration, reporting, utc
 from .running import run_until_told
@@ -32,8 +32,6 @@ KindOption = Annotated[str, typer.Option("--kind", help="Of the value: gateway, 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of the value, at most 64 bytes.")]
 
 _LOWEST_IN_DEVELOPMENT, _BASE, _HIGHEST = 8, 16, 24
-_MOST_TOLD = 1024
-_LOOK_AGAIN_S = 0.1
 
 
 @app.command("run")
@@ -237,7 +235,6 @@ def status(state: StateOption = None, json: JsonFlag = False) -> None:
 
 
 async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
-    import asyncio
     from time import time
 
     from ..dht.commands import Commands
@@ -247,65 +244,30 @@ async def _run(out: Output, state: Path | None, settings: "Settings") -> None:
     from ..identity.local import identity_path
     from .mining_view import MiningView
 
-    happened: asyncio.Queue[Told] = asyncio.Queue()
-    missed = 0
-
-    def tell(told: "Told") -> None:
-        nonlocal missed
-        if happened.qsize() < _MOST_TOLD:
-            happened.put_nowait(told)
-        else:
-            missed += 1
-
+    happened: Happenings[Told] = Happenings(out)
     directory = StateDirectory(state or default_directory(), time)
     try:
         with MiningView() as view:
             path = directory.identity if state else identity_path()
-            service = NodeService(directory, path, settings, tell=tell, on_progress=view.show)
+            service = NodeService(directory, path, settings, tell=happened.tell, on_progress=view.show)
             await service.start()
         try:
             control = ControlServer(directory.socket, Commands(service).handle)
             await control.start()
             try:
-                await _until_read()
+                await until_read()
                 _tell_up(out, service.network.contact.node_id, service.network.bound)
                 while True:
-                    told = await happened.get()
-                    await _until_read()
-                    _tell(out, told)
-                    if missed and happened.empty():
-                        _tell_missed(out, missed)
-                        missed = 0
+                    _tell(out, await happened.next())
             finally:
                 await control.close()
         finally:
             await service.stop()
-            while not happened.empty():
-                if isinstance(left := happened.get_nowait(), Trouble):
+            for left in happened.rest():
+                if isinstance(left, Trouble):
                     out.note(f"trouble as it ended: {left.error}")
     finally:
         directory.close()
-
-
-async def _until_read() -> None:
-    # Whoever does not read what we print must not hold up the node: print would wait.
-    import asyncio
-    import select
-
-    while sys.stdout is not None:
-        try:
-            if select.select([], [sys.stdout.fileno()], [], 0)[1]:
-                return
-        except (OSError, ValueError):
-            return  # it is no file of the system's
-        await asyncio.sleep(_LOOK_AGAIN_S)
-
-
-def _tell_missed(out: Output, count: int) -> None:
-    if out.as_json:
-        out.record({"event": "missed", "count": count})
-    else:
-        out.line(f"{count} events were not told: nobody read them in time")
 
 
 def _tell_up(out: Output, node_id: bytes, bound: "tuple[Udp, ...]") -> None:

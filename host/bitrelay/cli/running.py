@@ -17,28 +17,41 @@ Result = TypeVar("Result")
 
 
 def run_until_told(
-    work: Coroutine[Any, Any, Result], loop_factory: "Callable[[], AbstractEventLoop] | None" = None
+    work: Coroutine[Any, Any, Result],
+    loop_factory: "Callable[[], AbstractEventLoop] | None" = None,
+    *,
+    as_service: bool = False,
 ) -> Result:
     """Run the work and return its result; SIGINT, SIGTERM and SIGHUP cancel it. Exits with INTERRUPTED if one did.
 
-    loop_factory: makes the event loop to run it in, if it is not to be an ordinary one.
+    loop_factory: makes the event loop to run it in, if it is not to be an ordinary one. as_service: to be ended by
+    SIGTERM is how it ends well, with exit code 0.
     An impatient second Ctrl-C changes nothing: it must not leave half of the work behind.
     """
     import asyncio
+
+    ended_by: list[signal.Signals] = []
 
     async def main() -> Result:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
+
+        def end(number: signal.Signals) -> None:
+            if not ended_by:
+                task.cancel()
+            ended_by.append(number)
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, _once(task.cancel))
+            loop.add_signal_handler(number, end, number)
         return await work
 
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(main())
     except asyncio.CancelledError:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        is_well = as_service and ended_by[:1] == [signal.SIGTERM]
+        raise typer.Exit(ExitCode.OK if is_well else ExitCode.INTERRUPTED) from None
 
 
 async def read_line() -> str:
@@ -58,15 +71,3 @@ async def read_line() -> str:
         return await typed
     finally:
         loop.remove_reader(number)
-
-
-def _once(action: Callable[[], object]) -> Callable[[], None]:
-    done = False
-
-    def act() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            action()
-
-    return act

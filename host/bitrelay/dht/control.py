@@ -34,10 +34,11 @@ MOST_ANSWER: Final = 1 << 20
 """Bytes of one line, with its end."""
 REQUEST_TIMEOUT_S: Final = 5.0
 WORK_TIMEOUT_S: Final = 300.0
+LONGEST_PATH: Final = 100
+"""Bytes; systems have 104 or more for a socket's."""
 
 _MOST_CONNECTIONS: Final = 16
 _MOST_REFUSED: Final = 16  # at a time; more are hung up on
-_LONGEST_PATH: Final = 100  # bytes; systems have 104 or more for a socket's
 
 Request = dict[str, Any]
 Tell = Callable[[Any], Awaitable[None]]
@@ -57,8 +58,11 @@ class ControlServer:
 
     async def start(self) -> None:
         """The directory is locked, so a socket that is there is a dead one's. Raises PortError."""
-        if len(os.fsencode(self._path)) > _LONGEST_PATH:
-            raise PortError(f"the path of {self._path} is too long for a socket", hint="Give a shorter --state")
+        if len(os.fsencode(self._path)) > LONGEST_PATH:
+            raise PortError(
+                f"the path of {self._path} is too long for a socket",
+                hint="Give a folder for the state with a shorter path",
+            )
         try:
             self._remove_dead()
             # The directory is its owner's alone, and so is all in it.
@@ -139,11 +143,13 @@ class ControlServer:
             await asyncio.wait_for(_write(writer, answer), REQUEST_TIMEOUT_S)
 
 
-async def request(path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S + 10) -> AsyncIterator[Any]:
+async def request(
+    path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S + 10, server: str = "node"
+) -> AsyncIterator[Any]:
     """Have a running node do something: its steps, and last what came of it.
 
-    path: of its socket. Raises BadData for a request that is too long, Unreachable if no node runs there,
-    DeviceTimeout, PeerError, and what the node says.
+    path: of its socket. server: what runs there, as the user calls it. Raises BadData for a request that is too long,
+    Unreachable if none runs there, DeviceTimeout, PeerError, and what it says.
     """
     line = _line(wanted)
     if len(line) > MOST_REQUEST:
@@ -151,7 +157,10 @@ async def request(path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S +
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=MOST_ANSWER)
     except OSError:
-        raise Unreachable(f"no node runs in {path.parent}", hint="Start one with `bitrelay node run`") from None
+        raise Unreachable(
+            f"no {server} runs in {path.parent}",
+            hint=f"Start one with `bitrelay {server} run`, or name its folder with --state",
+        ) from None
     try:
         async with asyncio.timeout(timeout):
             writer.write(line)
@@ -166,9 +175,9 @@ async def request(path: Path, wanted: Request, timeout: float = WORK_TIMEOUT_S +
                 yield answer["done"]
                 return
     except TimeoutError:
-        raise DeviceTimeout("the node does not answer", device=str(path.parent)) from None
+        raise DeviceTimeout(f"the {server} does not answer", device=str(path.parent)) from None
     except (OSError, ValueError, KeyError):
-        raise PeerError("the node has ended before it answered", device=str(path.parent)) from None
+        raise PeerError(f"the {server} has ended before it answered", device=str(path.parent)) from None
     finally:
         writer.close()
 

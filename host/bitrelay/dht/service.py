@@ -13,23 +13,15 @@ from shared_protocol.pow import DIFFICULTY_BASE
 
 from ..defense.arrivals import address_group
 from ..errors import (
-    BadData,
     BitrelayError,
-    DamagedIdentity,
     DiskFull,
-    NoIdentity,
-    PortBusy,
     PortError,
     TransportClosed,
     Unreachable,
 )
 from ..identity.difficulty import DifficultyConfig
-from ..identity.events import IdentityEvent
-from ..identity.generate import IdentityGenerated, generate
-from ..identity.local import LocalIdentity, load_identity, update_identity
+from ..identity.local import update_identity
 from ..identity.mining import MiningProgress, mine
-from ..identity.peer_cache import PeerCache
-from ..identity.pending import pending_path
 from ..identity.proof import PowIdentity
 from ..identity.record import from_record, to_record
 from ..identity.service import IdentityService, Registration
@@ -46,6 +38,7 @@ from .node import DhtNode
 from .snapshot import restore, snapshot
 from .state import StateFile
 from .state_directory import StateDirectory
+from .state_identity import kept_identity, opened_cache
 from .udp import UdpNetwork
 
 _log = logging.getLogger(__name__)
@@ -116,21 +109,19 @@ class NodeService:
     ) -> None:
         self.clock = clock
         self._directory = directory
-        self._path = identity
         self._settings = settings
         self._tell = tell
-        self._on_progress = on_progress
         self._state = StateFile(directory)
         self._sequence = self._state.saved.sequence
         self._nodes: list[Any] = self._state.saved.snapshot["nodes"]
         try:
-            self._cache = self._opened_cache()
+            self._cache = opened_cache(directory, clock)
         except BaseException:
             self._state.close()
             raise
         difficulty = settings.difficulty
         self.identity = IdentityService(
-            self._obtain,
+            kept_identity(directory, identity, difficulty, on_progress=on_progress, clock=clock),
             self._cache,
             mine=mine,
             save=partial(update_identity, identity),
@@ -245,48 +236,6 @@ class NodeService:
         lost = restored.dropped + self._state.saved.unreadable
         if lost:
             self._tell(Dropped(f"{lost} nodes or values that we knew cannot be read, or count no more"))
-
-    async def _obtain(self, tell: Callable[[IdentityEvent], None]) -> LocalIdentity:
-        asked = self._settings.difficulty
-        try:
-            local = load_identity(self._path)
-        except NoIdentity:
-            return (await self._made(asked, tell)).local
-        if local.proof.difficulty < asked:
-            raise BadData(
-                f"the identity in {self._path} has a proof of work of {local.proof.difficulty} bits, not {asked}",
-                hint="Give a lower --difficulty, or another --state",
-            )
-        return local
-
-    async def _made(self, difficulty: int, tell: Callable[[IdentityEvent], None]) -> IdentityGenerated:
-        work = partial(generate, self._path, difficulty, on_event=tell, on_progress=self._on_progress, clock=self.clock)
-        try:
-            return await work()
-        except DamagedIdentity:
-            # It is not an identity yet: what is lost is work.
-            self._directory.put_aside(pending_path(self._path))
-            return await work()
-
-    def _opened_cache(self) -> PeerCache:
-        path = self._directory.peers
-        try:
-            return self._usable_cache(path)
-        except (BadData, PortError) as error:
-            if isinstance(error, PortBusy):
-                raise
-            # Another program's, or a newer release's, it can only be by damage: the directory is a node's own.
-            self._directory.put_database_aside(path)
-            return self._usable_cache(path)
-
-    def _usable_cache(self, path: Path) -> PeerCache:
-        cache = PeerCache(path, clock=self.clock)
-        try:
-            cache.prune(self.clock())  # a flipped bit can make it one that is only read
-        except BaseException:
-            cache.close()
-            raise
-        return cache
 
     def _own_record(self) -> bytes:
         local = self.identity.local

@@ -28,11 +28,15 @@ def default_directory() -> Path:
 
 
 class StateDirectory:
-    """A locked state directory. clock: Unix seconds, for the names of what is set aside; those are in `set_aside`."""
+    """A locked state directory. clock: Unix seconds, for the names of what is set aside; those are in `set_aside`.
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    user: what runs in it, as the user calls it.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float], user: str = "node") -> None:
         """Make it if need be, and lock it. Raises NotPrivate, PortBusy if a node runs in it, PortError."""
         self.path = path
+        self._user = user
         self.set_aside: list[Path] = []
         self._clock = clock
         try:
@@ -100,7 +104,9 @@ class StateDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise PortBusy(f"a node runs in {self.path}", hint="Stop it first, or give another --state") from None
+            raise PortBusy(
+                f"a {self._user} runs in {self.path}", hint="Stop it first, or give another folder for the state"
+            ) from None
         except BaseException:
             os.close(descriptor)
             raise

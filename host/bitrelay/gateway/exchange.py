@@ -1,10 +1,13 @@
 """What carries messages between gateways, whatever it is made of: links of our own, or a broker."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from ..transports.address import Address
 from ..transports.fair_queue import Traffic
+from .config import FederationConfig
 from .message import FrameMessage, Hello, Message
 
 
@@ -50,7 +53,28 @@ ExchangeEvent = GatewayUp | GatewayDown | MessageCame
 
 
 class Exchange(ABC):
-    """Other gateways. What goes wrong with one of them is told by GatewayDown, never raised by next_event()."""
+    """Other gateways. What goes wrong with one of them is told by GatewayDown, never raised by next_event().
+
+    live: the fields of FederationConfig that configure() takes.
+    """
+
+    live: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        """Where it listens, from the start on; nowhere if gateways meet at a broker."""
+        return ()
+
+    def troubles(self) -> Mapping[str, str]:
+        """Why gateways that it is to reach cannot be reached, by where they are."""
+        return {}
+
+    def refused(self) -> Mapping[str, int]:
+        """How many that came were turned away, by reason."""
+        return {}
+
+    def configure(self, config: FederationConfig) -> None:  # noqa: B027 (there may be nothing that it can take)
+        """Go on with this; what is not in `live` is as it was."""
 
     @abstractmethod
     async def start(self, hello: Hello) -> None:

@@ -1,86 +1,60 @@
 """A gateway at work: relays, policy, other gateways, store and ledger brought together."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
-from ..errors import BitrelayError
+from ..errors import BitrelayError, TransportClosed
+from ..mesh.relay_fee import HopFee
 from ..mesh.relay_ledger import RelayLedger
-from .bridge import Bridge
+from ..transports.token_bucket import TokenBucket
+from .bridge import Bridge, Drop
+from .bridge_frame import parse_frame
 from .config import GatewayConfig
-from .exchange import Exchange, GatewayView
+from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .mesh_feed import MeshFeed
+from .mesh_memory import load_meshes, save_meshes
+from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
+from .relay_record import RECENT_MS, RelayRecord
+from .sibling_notices import SiblingNotices
 from .store import FrameStore
+from .told import (
+    GatewayJoined,
+    GatewayLost,
+    MeshReachable,
+    MeshUnreachable,
+    RelayLost,
+    RelayUp,
+    Throttled,
+    Told,
+    Trouble,
+)
+from .uplink import TICK_S, Uplink
+from .waiting_room import WaitingRoom
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class GatewayJoined:
-    """Another gateway can be reached."""
-
-    gateway: GatewayView
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayLost:
-    """It no longer can."""
-
-    peer_id: bytes
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RelayUp:
-    mesh: str
-    relay: str
-
-
-@dataclass(frozen=True, slots=True)
-class RelayLost:
-    mesh: str
-    relay: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """A gateway sends more than its budget. refused: frames of it since it was told last."""
-
-    peer_id: bytes
-    name: str
-    refused: int
-
-
-@dataclass(frozen=True, slots=True)
-class MeshUnreachable:
-    """Frames for a mesh wait from now on."""
-
-    mesh: str
-
-
-@dataclass(frozen=True, slots=True)
-class MeshReachable:
-    """It can be reached again; so many frames wait for it."""
-
-    mesh: str
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something does not go well, and is tried again."""
-
-    error: BitrelayError
-
-
-Told = GatewayJoined | GatewayLost | RelayUp | RelayLost | Throttled | MeshUnreachable | MeshReachable | Trouble
+UPKEEP_S: Final = 1.0
+HELLO_S: Final = 10.0
+PRUNE_S: Final = 60.0
+MOST_OFFERS: Final = 1024
+"""Meshes of others that are remembered."""
+_BURST_S = 1.0
+_TOLD_AGAIN_S = 10.0
 
 
 class Gateway:
     """Carries frames between its meshes and those of other gateways, from start() to stop().
 
     relays: by the name of their mesh; closed in the end, as exchange, store and ledger are. ledger: None to keep none.
-    tell: called with what happens; must not raise. clock: Unix seconds. Use it in one event loop.
+    tell: called with what happens; must not raise. clock: Unix seconds. memory: the file in which other meshes are
+    remembered, or None. Use it in one event loop.
     """
 
     def __init__(
@@ -94,32 +68,336 @@ class Gateway:
         *,
         tell: Callable[[Told], None],
         clock: Callable[[], float],
+        memory: Path | None = None,
     ) -> None:
         self.own = own
         self.config = config
         self.exchange = exchange
         self.relays = relays
-        self.store = store
-        self.ledger = ledger
         self.bridge = Bridge(own, config.meshes)
         self.numbers = Numbers()
+        self.gateways: dict[bytes, GatewayView] = {}
+        """Other gateways that can be reached now."""
+        self._tell = tell
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._siblings: dict[str, tuple[bytes, ...]] = {}
+        self._memory = memory
+        self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
+        self._remembered = self._offers
+        self._reachable: set[str] = set()
+        self._throttled: Counter[bytes] = Counter()
+        self._throttled_told: dict[bytes, float] = {}
+        self._relays_up: dict[tuple[str, str], bool] = {}
+        self._make_buckets()
+        self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
+        self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
+        notices = self._notices = SiblingNotices(exchange, self._siblings_of)
+        self.feed = MeshFeed(
+            own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
+        )
+        self.uplink = Uplink(
+            own,
+            self.bridge,
+            exchange,
+            self.room,
+            notices,
+            self.numbers,
+            siblings=self._siblings_of,
+            wall_ms=self._wall_ms,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
 
     async def start(self) -> None:
-        """Begin. Raises what Exchange.start raises."""
-        raise NotImplementedError
+        """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
+        self._offers_changed()
+        before = await asyncio.to_thread(self.record.recent)
+        await self.exchange.start(self.hello())
+        self.feed.start(before)
+        self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
+        self._begin(self._hear_gateways())
+        self._begin(self._look_after())
+        self._begin(self._tick())
+        for mesh, links in self.relays.items():
+            for link in links:
+                link.on_change = self._look_at_relays
+                self._begin(self._hear_mesh(mesh, link))
 
     async def stop(self) -> None:
-        """Send what is under way for a moment, say goodbye, save, close. Harmless when repeated."""
-        raise NotImplementedError
+        """Say goodbye, keep what is under way, and close. Harmless when repeated."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feed.stop()
+        await self.uplink.stop()
+        await self._notices.close()
+        await self.exchange.stop()
+        await self._remember_meshes()
+        for links in self.relays.values():
+            await asyncio.gather(*(link.close() for link in links))
+        await self.record.close()
+        await self.room.close()
 
     def configure(self, config: GatewayConfig) -> None:
-        """Go on with other budgets, subscriptions, names: what concerns the policy."""
-        raise NotImplementedError
+        """Go on with other budgets, subscriptions and limits; its meshes and their relays stay as they are."""
+        self.config = config
+        self.bridge.configure(config.meshes)
+        self._make_buckets()
+        self.exchange.update(self.hello())
+
+    def hello(self) -> Hello:
+        """What we say of ourselves now."""
+        meshes = tuple(
+            MeshOffer(mesh.name, mesh.geohash, mesh.downlink.enabled, mesh.uplink, mesh.subscribe)
+            for mesh in self.config.meshes
+        )
+        capacity = sum(mesh.downlink.frames_per_minute for mesh in self.config.meshes if mesh.downlink.enabled)
+        uptime_s = int(self._loop.time() - self._started_at)
+        return Hello(self.config.name, meshes, self.config.federation.fee, capacity, self.bridge.load(), uptime_s)
 
     def underway(self) -> dict[str, int]:
         """Frames that are on their way: "standby", "sending", "awaiting receipts"."""
-        raise NotImplementedError
+        return self.uplink.underway()
 
-    def status(self) -> dict[str, Any]:
-        """All of it as JSON may have it; keys as docs/gateway-guide.md says."""
-        raise NotImplementedError
+    def reachable_meshes(self) -> frozenset[str]:
+        """Meshes of others for which some gateway takes frames now."""
+        return frozenset(self._reachable)
+
+    # --- from the mesh ---
+
+    async def _hear_mesh(self, mesh: str, link: RelayLink) -> None:
+        while True:
+            try:
+                value = await link.receive()
+            except TransportClosed:
+                return
+            self._heard(mesh, value)
+
+    def _heard(self, mesh: str, value: bytes) -> None:
+        frame = parse_frame(value)
+        if frame is None:
+            self.numbers.events["malformed from a mesh"] += 1
+            return
+        now = self._loop.time()
+        heard = self.bridge.heard(mesh, frame, now, self._wall_ms())
+        if not heard.targets:
+            return
+        ours = [target for target in heard.targets if target in self.relays]
+        theirs = [target for target in heard.targets if target not in self.relays]
+        # An announce that has to be there first must not wait behind what it comes before.
+        first = [replace(each, traffic=frame.traffic) for each in heard.before]
+        for each in (*first, frame):
+            size = len(each.value)
+            if theirs and not self._internet.consume(now, size * len(theirs)):
+                self.bridge.drops["up", each.traffic, Drop.BANDWIDTH] += 1
+            elif theirs:
+                self.uplink.heard(mesh, each, theirs, now)
+            for target in ours:
+                self.feed.arrived(target, each, mesh, self.own, now)
+            self.numbers.crossed("up", each.traffic, size)
+
+    # --- from other gateways ---
+
+    async def _hear_gateways(self) -> None:
+        while True:
+            try:
+                event = await self.exchange.next_event()
+            except TransportClosed:
+                return
+            match event:
+                case GatewayUp(view):
+                    self._gateway_up(view)
+                case GatewayDown(peer_id, reason):
+                    self._gateway_down(peer_id, reason)
+                case MessageCame(peer_id, message):
+                    self._message_came(peer_id, message)
+
+    def _message_came(self, gateway: bytes, message: Any) -> None:
+        match message:
+            case FrameMessage():
+                self._frame_came(gateway, message)
+            case Receipt():
+                self.uplink.receipt(gateway, message)
+            case NoticeMessage(what, mesh, keys):
+                if gateway not in self._siblings.get(mesh, ()):
+                    self.numbers.events["notices of strangers"] += 1
+                elif what is Notice.CARRIED:
+                    self.uplink.carried(gateway, mesh, keys)
+                else:
+                    self.bridge.brought(mesh, keys, self._loop.time())
+                    self.uplink.brought(mesh, keys)
+
+    def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
+        now = self._loop.time()
+        size = len(message.value)
+        self.numbers.carried(size)
+        view = self.gateways.get(gateway)
+        outcome = None
+        if not self._internet_down.consume(now, size) or not self._local.consume(now, size):
+            outcome = Outcome.OVER_BUDGET
+            self.numbers.events["bandwidth"] += 1
+        elif message.target not in self.relays:
+            outcome = Outcome.REFUSED
+        elif message.origin in self.relays or view is None or view.hello.mesh(message.origin) is None:
+            # Of a mesh that it does not join, or of ours: nothing goes back where it came from.
+            outcome = Outcome.REFUSED
+        frame = parse_frame(message.value)
+        if frame is None:
+            self.numbers.events["malformed from a gateway"] += 1
+            return
+        if outcome is not None:
+            self.numbers.peer(gateway).refused += 1
+            self.feed.answer(gateway, message.target, frame.key, outcome)
+            return
+        heard_at = now - message.waited_ms / 1000
+        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+
+    def _gateway_up(self, view: GatewayView) -> None:
+        is_new = view.peer_id not in self.gateways
+        self.gateways[view.peer_id] = view
+        self._view_changed()
+        if is_new:
+            self._tell(GatewayJoined(view))
+
+    def _gateway_down(self, peer_id: bytes, reason: str) -> None:
+        if self.gateways.pop(peer_id, None) is None:
+            return
+        self._view_changed()
+        self.uplink.gateway_gone(peer_id)
+        self._tell(GatewayLost(peer_id, reason))
+
+    def _view_changed(self) -> None:
+        views = list(self.gateways.values())
+        self._siblings = {
+            mesh: tuple(v.peer_id for v in views if v.trusted and (offer := v.hello.mesh(mesh)) and offer.uplink)
+            for mesh in self.relays
+        }
+        offers: dict[str, MeshOffer] = {}
+        for view in views:
+            for offer in view.hello.meshes:
+                if offer.name not in self.relays:
+                    offers[offer.name] = _merged(offers.get(offer.name), offer)
+        # A mesh that nobody offers for now is not forgotten: what is for it waits.
+        self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
+        self._offers_changed()
+        reachable = {name for name, offer in offers.items() if offer.downlink}
+        for mesh in sorted(reachable - self._reachable):
+            if mesh in self._offers and self.room.waiting(mesh):
+                self._tell(MeshReachable(mesh, self.room.waiting(mesh)))
+            self.uplink.reachable(mesh)
+        for mesh in sorted(self._reachable - reachable):
+            self._tell(MeshUnreachable(mesh))
+        self._reachable = reachable
+
+    def _offers_changed(self) -> None:
+        self.bridge.offers = {name: offer for name, offer in self._offers.items() if name not in self.relays}
+
+    def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
+        return self._siblings.get(mesh, ())
+
+    # --- upkeep ---
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.uplink.tick()
+
+    async def _look_after(self) -> None:
+        next_hello = self._loop.time() + HELLO_S
+        next_prune = self._loop.time() + PRUNE_S
+        while True:
+            await asyncio.sleep(UPKEEP_S)
+            now = self._loop.time()
+            self.numbers.tick(UPKEEP_S)
+            self.bridge.forget(now)
+            self._look_at_relays()
+            self._tell_throttled(now)
+            await self.room.expire()
+            for mesh in self._reachable:
+                self.uplink.reachable(mesh)
+            if now >= next_hello:
+                next_hello = now + HELLO_S
+                self.exchange.update(self.hello())
+                await self._remember_meshes()
+            if now >= next_prune:
+                next_prune = now + PRUNE_S
+                await self.record.prune(self.config.ledger.keep_s)
+
+    async def _remember_meshes(self) -> None:
+        if self._memory is not None and self._offers != self._remembered:
+            self._remembered = self._offers
+            try:
+                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+            except BitrelayError as error:
+                self._tell(Trouble(error))
+
+    def _look_at_relays(self) -> None:
+        for mesh, links in self.relays.items():
+            for link in links:
+                was = self._relays_up.get((mesh, link.name))
+                if link.is_up == was or (was is None and not link.is_up and link.trouble is None):
+                    continue  # nothing new, or it was not tried yet
+                self._relays_up[mesh, link.name] = link.is_up
+                if link.is_up:
+                    self._tell(RelayUp(mesh, link.name))
+                    self.feed.wake(mesh)
+                else:
+                    self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+            pressures = [link.pressure for link in links if link.is_up]
+            if pressures:
+                self.bridge.relay_pressure(mesh, min(pressures), self._loop.time())
+
+    def _tell_throttled(self, now: float) -> None:
+        throttled, self.bridge.throttled = self.bridge.throttled, Counter()
+        self._throttled += throttled
+        for gateway, count in list(self._throttled.items()):
+            if now - self._throttled_told.get(gateway, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+                del self._throttled[gateway]
+                self._throttled_told[gateway] = now
+                view = self.gateways.get(gateway)
+                self._tell(Throttled(gateway, view.hello.name if view else "", count))
+        self._throttled_told = {who: at for who, at in self._throttled_told.items() if now - at < _TOLD_AGAIN_S}
+
+    def _failed(self, count: int, error: BitrelayError) -> None:
+        self.numbers.events["not in the ledger"] += count
+        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
+        self._tell(Trouble(error))
+
+    def _make_buckets(self) -> None:
+        # A second's worth at once.
+        local, internet = (mbps * 1e6 / 8 for mbps in (self.config.local_mbps, self.config.internet_mbps))
+        self._local = TokenBucket(local * _BURST_S, local)
+        self._internet = TokenBucket(internet * _BURST_S, internet)
+        self._internet_down = TokenBucket(internet * _BURST_S, internet)
+
+    def _wall_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        task.add_done_callback(_tell_failure)
+        self._tasks.append(task)
+
+
+def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
+    # What several gateways of a mesh offer together.
+    if known is None:
+        return offer
+    return MeshOffer(
+        offer.name,
+        known.geohash or offer.geohash,
+        known.downlink or offer.downlink,
+        known.uplink or offer.uplink,
+        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe))),
+    )
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    # Else a task that a fault of ours ended would end in silence.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("A task of the gateway has failed", exc_info=error)

@@ -21,7 +21,7 @@ from ..transports.connection_manager import ConnectionManager
 from ..transports.coordinator import HealthCheck, TransportCoordinator, TransportDown, TransportUp
 from ..transports.fair_queue import Traffic
 from ..transports.gate import Gate
-from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses, source_of
+from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses
 from ..transports.peer_channel import ChannelConfig
 from ..transports.selector import TransportType
 from ..transports.transport import DataReceived, Ended, Failed, Transport
@@ -45,6 +45,7 @@ SEND_S: Final = 5.0
 MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
 FLUSH_S: Final = 1.0
+_PER_ADDRESS, _STRANGER_S, _TRUSTED_S = 8, 10.0, 0.0
 HEALTH: Final = HealthCheck(timeout_s=1.0, misses=2, round_trips=1.5, insists=True)
 """Who leaves two pings unanswered, each for a second or one and a half usual round trips, has vanished."""
 CHANNEL: Final = ChannelConfig(linger_s=10.0)
@@ -59,6 +60,7 @@ class _Link:
     def __init__(self, peer_id: bytes, now: float) -> None:
         self.peer_id = peer_id
         self.hello: Hello | None = None
+        self.trusted = False
         self.since = now
         self.heard_at = now
         self.said_at = now
@@ -145,6 +147,13 @@ class GatewayLinks:
             for link in self._links.values():
                 link.due.set()
 
+    def configure(self, config: FederationConfig) -> None:
+        """Go on with other trust; who is not welcome any more is hung up on."""
+        self._config = config
+        self.gate.configure(config)
+        for link in self._links.values():
+            link.due.set()
+
     def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
         """Keep links with these, too, until they are offered no more."""
         if not self._stopped:
@@ -191,13 +200,15 @@ class GatewayLinks:
         config = self._config
         named = [peer.address for peer in config.peers]
         sources = [*(known_addresses(self._cache) if self._cache is not None else ()), *named]
-        # Several gateways may be behind one router; of strangers nobody is to have many connections.
-        near = max(Counter(map(source_of, named)).values(), default=0)
-        trusted = 0 if config.is_open else len(config.trust)
         total = max(config.links, 1)
         limits = ConnectionLimits(
             max_total=total,
-            max_per_address=max(3, near, trusted),
+            # Before the handshake all that come from one router are alike, and a fleet may be behind one. Whoever is
+            # not trusted is hung up on after it, unless the gateway is open to strangers: to that few are let in.
+            max_per_address=_PER_ADDRESS if config.is_open else total,
+            max_per_minute=total,
+            cooldown_s=_STRANGER_S if config.is_open else _TRUSTED_S,
+            known_at_once=total,
             kept_for_known=total // 5,
             kept_for_outbound=total // 10,
         )
@@ -292,8 +303,7 @@ class GatewayLinks:
             # It was started anew, and its connection took the place of the old one: it waits for our hello.
             link.due.set()
         if before is None or hello.uptime_s < before.uptime_s or replace(hello, uptime_s=before.uptime_s) != before:
-            self._changed()
-            await self._events.put(GatewayUp(self._view(link, hello)))
+            await self._tell_up(link, hello)
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
@@ -316,6 +326,13 @@ class GatewayLinks:
                 link.leaving = why
                 self._counts[why] += 1
                 await self._net.disconnect(link.peer_id)
+            elif link.hello is not None and link.trusted != self.gate.trusts(link.peer_id):
+                await self._tell_up(link, link.hello)
+
+    async def _tell_up(self, link: _Link, hello: Hello) -> None:
+        link.trusted = self.gate.trusts(link.peer_id)
+        self._changed()
+        await self._events.put(GatewayUp(self._view(link, hello)))
 
     def _why(self, link: _Link, reason: Ended | None) -> str:
         if reason is not Ended.LOCAL:
@@ -332,6 +349,8 @@ class GatewayLinks:
             return "it said no hello"
         if now - link.heard_at >= SILENT_S:
             return "it said nothing for too long"
+        if not self.gate.welcomes(link.peer_id):
+            return "it is not trusted any more"
         return None
 
     async def _say_hello(self, link: _Link) -> None:

@@ -71,6 +71,9 @@ class LinkExchange(Exchange):
         self._started: GatewayLinks | None = None
         self._pools: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
+    # Whether it is open decides on its limits, too.
+    live = frozenset({"trust"})
+
     @property
     def bound(self) -> tuple[Address, ...]:
         """Where it listens."""
@@ -102,6 +105,11 @@ class LinkExchange(Exchange):
         _encoded(hello)
         self._hello = hello
         self._links.say(hello)
+
+    def configure(self, config: FederationConfig) -> None:
+        self._config = config
+        if self._started is not None:
+            self._started.configure(config)
 
     def gateways(self) -> Sequence[GatewayView]:
         return self._started.views() if self._started is not None else ()

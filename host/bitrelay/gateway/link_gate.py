@@ -25,11 +25,15 @@ class LinkGate:
         self.refused: Counter[str] = Counter()
         self._own = own
         self._is_open = config.is_open
-        self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
+        self.configure(config)
         self._named = {peer.address for peer in config.peers if peer.peer_id is None}
         # Who was there when an address was dialled that was named without a PeerId.
         self._found: dict[Address, bytes] = {}
         self._behind = behind
+
+    def configure(self, config: FederationConfig) -> None:
+        """Go on with other trust."""
+        self._trusted = config.trust | {peer.peer_id for peer in config.peers if peer.peer_id is not None}
 
     def trusts(self, peer_id: bytes) -> bool:
         """Whether our operator trusts it: by its PeerId, or by an address at which it has answered."""

@@ -28,8 +28,9 @@ class PeerNumbers:
 class Numbers:
     """frames, volume (bytes): by (direction, class), "up" for what left a mesh of ours, "down" for what entered one.
 
-    events: by what happened. delays: of frames that went down, from being heard to being sent, by bound; the last is for
-    longer ones."""
+    events: by what happened. delays: of frames that went down, from being heard to being sent, by bound; the last is
+    for longer ones.
+    """
 
     frames: Counter[tuple[str, Traffic]] = field(default_factory=Counter)
     volume: Counter[tuple[str, Traffic]] = field(default_factory=Counter)

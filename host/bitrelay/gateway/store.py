@@ -4,12 +4,43 @@ In SQLite: what put() has returned for survives the end of the process and of th
 bytes and age; when full, the oldest of the lowest class goes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from .bridge_frame import BridgeFrame
+from ..sqlite_file import Schema, open_database, told, transaction
+from ..transports.fair_queue import Traffic
+from .bridge_frame import BridgeFrame, parse_frame
 from .config import StoreConfig
+
+FRAMES: Final = Schema(
+    application_id=0x42524753,  # "BRGS"
+    version=1,
+    durable=True,
+    # AUTOINCREMENT: the number of a frame that has gone is never another one's.
+    tables="""
+CREATE TABLE frames (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    target TEXT NOT NULL,
+    key BLOB NOT NULL,
+    origin TEXT NOT NULL,
+    value BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    heard_ms INTEGER NOT NULL,
+    expires_at REAL NOT NULL,
+    UNIQUE (target, key)
+);
+CREATE INDEX frames_by_target ON frames (target, number);
+CREATE INDEX frames_by_rank ON frames (rank DESC, number, size);
+CREATE INDEX frames_by_end ON frames (expires_at, size);
+""",
+)
+
+# The highest goes first when there is no room.
+_RANK: Final = {Traffic.INTERACTIVE: 0, Traffic.STREAMING: 1, Traffic.BULK: 2, Traffic.BACKGROUND: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,38 +58,158 @@ class FrameStore:
     """The frames that wait, by target mesh, in the order they were heard. Not for use from several threads at once;
     its calls may block for as long as the disk does, so callers use asyncio.to_thread or accept it.
 
-    clock: Unix seconds. expired, dropped: how many went for their age, and for want of room. set_aside: where a damaged
-    file is that was there.
+    clock: Unix seconds. expired, dropped: how many went for their age, and for want of room or because they cannot be
+    read any more. set_aside: where a damaged file is that was there.
     """
 
     def __init__(self, path: Path, config: StoreConfig, clock: Callable[[], float]) -> None:
-        """Raises what identity/database.open_database raises."""
+        """Raises what `sqlite_file.open_database` raises."""
+        self.path = path
         self.expired = 0
         self.dropped = 0
-        self.set_aside: Path | None = None
-        raise NotImplementedError
+        self._count: int = 0
+        self._bytes: int = 0
+        self._config = config
+        self._clock = clock
+        opened = open_database(path, FRAMES, clock)
+        self.set_aside = opened.set_aside
+        self._database = opened.connection
+        try:
+            self._begin()
+        except BaseException:
+            self._database.close()
+            raise
 
     def put(self, origin: str, target: str, frames: Sequence[tuple[BridgeFrame, float]], heard_ms: int) -> None:
         """Keep frames for a mesh, each with the Unix time in seconds until which phones accept it; one that is there
-        already (key and target) is left. Raises DiskFull, PortError."""
-        raise NotImplementedError
+        already (key and target) is left. Raises DiskFull, PortError, PortBusy: then none of them is kept."""
+        # A clock that was set back must not keep them for longer.
+        latest = min(heard_ms / 1000, self._clock()) + self._config.age_s
+        with self._writing():
+            for frame, until in frames:
+                size = len(frame.value)
+                new = self._database.execute(
+                    "INSERT INTO frames (target, key, origin, value, size, rank, heard_ms, expires_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (target, key) DO NOTHING",
+                    (
+                        target,
+                        frame.key,
+                        origin,
+                        frame.value,
+                        size,
+                        _RANK[frame.traffic],
+                        heard_ms,
+                        min(until, latest),
+                    ),
+                ).rowcount
+                self._count += new
+                self._bytes += new * size
+            self._make_room()
 
     def first(self, target: str, most: int) -> list[Stored]:
-        """The next ones for a mesh that phones still accept, oldest first; the others are let go and counted."""
-        raise NotImplementedError
+        """The next ones for a mesh that phones still accept, oldest first; the others are let go and counted.
+
+        Raises DiskFull, PortError, PortBusy.
+        """
+        self.expire()
+        found: list[Stored] = []
+        after = 0
+        while len(found) < most:
+            with told(self.path):
+                rows = self._database.execute(
+                    "SELECT number, origin, key, value, heard_ms FROM frames WHERE target = ? AND number > ? "
+                    "ORDER BY number LIMIT ?",
+                    (target, after, most - len(found)),
+                ).fetchall()
+            if not rows:
+                break
+            after = rows[-1][0]
+            for number, *facts in rows:
+                stored = _stored(number, target, *facts)
+                if stored is not None:
+                    found.append(stored)
+                else:
+                    self.done([number])
+                    self.dropped += 1
+        return found
 
     def done(self, numbers: Sequence[int]) -> None:
-        """These arrived, or need not."""
-        raise NotImplementedError
+        """These arrived, or need not. Raises DiskFull, PortError, PortBusy."""
+        with self._writing():
+            for number in numbers:
+                self._let_go("number = ?", number)
 
     def targets(self) -> dict[str, int]:
-        """How many wait, by mesh; none of them is 0."""
-        raise NotImplementedError
+        """How many wait, by mesh; none of them is 0. Raises PortError, PortBusy."""
+        with told(self.path):
+            question = "SELECT target, count(*) FROM frames WHERE typeof(target) = 'text' GROUP BY target"
+            return dict(self._database.execute(question).fetchall())
 
     def expire(self) -> int:
-        """Let go of what is too old; how many that was."""
-        raise NotImplementedError
+        """Let go of what is too old; how many that was. Raises DiskFull, PortError, PortBusy."""
+        with self._writing():
+            return self._expire()
 
     def close(self) -> None:
         """Harmless when repeated."""
-        raise NotImplementedError
+        with told(self.path):
+            self._database.close()
+
+    def _begin(self) -> None:
+        with self._writing():
+            # What is counted below has to be so: SQLite holds no column to its type.
+            wrong = "typeof(size) != 'integer' OR size IS NOT length(value)"
+            self.dropped += self._database.execute(f"DELETE FROM frames WHERE {wrong}").rowcount
+            question = "SELECT count(*), coalesce(sum(size), 0) FROM frames"
+            self._count, self._bytes = self._database.execute(question).fetchone()
+            self._make_room()  # it may have been filled by another configuration
+
+    def _expire(self) -> int:
+        gone = self._let_go("expires_at <= ?", self._clock())
+        self.expired += gone
+        return gone
+
+    def _make_room(self) -> None:
+        if not self._too_full():
+            return
+        self._expire()
+        going: list[int] = []
+        size = 0
+        for number, its_size in self._database.execute("SELECT number, size FROM frames ORDER BY rank DESC, number"):
+            if not self._too_full(len(going), size):
+                break
+            going.append(number)
+            size += its_size
+        for number in going:
+            self.dropped += self._let_go("number = ?", number)
+
+    def _too_full(self, gone: int = 0, gone_bytes: int = 0) -> bool:
+        return self._count - gone > self._config.frames or self._bytes - gone_bytes > self._config.bytes
+
+    def _let_go(self, which: str, value: float) -> int:
+        question = f"SELECT count(*), coalesce(sum(size), 0) FROM frames WHERE {which}"
+        count, size = self._database.execute(question, (value,)).fetchone()
+        if count:
+            self._database.execute(f"DELETE FROM frames WHERE {which}", (value,))
+            self._count -= count
+            self._bytes -= size
+        return int(count)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        # What is counted goes back with what was written.
+        before = self._count, self._bytes, self.expired, self.dropped
+        try:
+            with told(self.path), transaction(self._database):
+                yield
+        except BaseException:
+            self._count, self._bytes, self.expired, self.dropped = before
+            raise
+
+
+def _stored(number: int, target: str, origin: object, key: object, value: object, heard_ms: object) -> Stored | None:
+    # None for what is not as it was written: SQLite holds no column to its type.
+    if not (isinstance(origin, str) and isinstance(value, bytes) and isinstance(heard_ms, int)):
+        return None
+    frame = parse_frame(value)
+    return Stored(number, origin, target, frame, heard_ms) if frame is not None and frame.key == key else None

@@ -1,6 +1,7 @@
 """What a gateway tells of what happens."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import BitrelayError
 from .exchange import GatewayView
@@ -65,4 +66,38 @@ class Trouble:
     error: BitrelayError
 
 
-Told = GatewayJoined | GatewayLost | RelayUp | RelayLost | Throttled | MeshUnreachable | MeshReachable | Trouble
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A file of ours was damaged; it is kept under this name, and begun anew."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The configuration was read again. changed: keys that count now; restart: keys that count from the next start."""
+
+    changed: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """It was read again and has a mistake: the old one stays."""
+
+    error: BitrelayError
+
+
+Told = (
+    GatewayJoined
+    | GatewayLost
+    | RelayUp
+    | RelayLost
+    | Throttled
+    | MeshUnreachable
+    | MeshReachable
+    | Trouble
+    | SetAside
+    | Reloaded
+    | ReloadRefused
+)

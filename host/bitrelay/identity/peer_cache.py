@@ -15,7 +15,8 @@ from shared_protocol.pow import DIFFICULTY_MAX
 
 from ..defense.arrivals import ID_SIZE, Arrival
 from ..defense.sybil import MEMORY_S
-from .database import open_database, told
+from ..sqlite_file import open_database, told
+from .database import PEERS
 from .private_file import data_home
 from .proof import PowIdentity, score_of
 from .record import from_record
@@ -86,7 +87,7 @@ class PeerCache:
     ) -> None:
         """Open or begin the cache; raises what `open_database` raises. set_aside: the damaged one that was there."""
         self.path = path
-        opened = open_database(path, clock)
+        opened = open_database(path, PEERS, clock)
         self.set_aside = opened.set_aside
         self._database = opened.connection
         self._most_peers = most_peers

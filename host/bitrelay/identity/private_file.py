@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from bitrelay.errors import DamagedIdentity, NotPrivate, PortError, TooNew
+from bitrelay.errors import BadData, DamagedIdentity, NotPrivate, PortError, TooNew
 from bitrelay.whole_file import write_whole
 
 FORMAT = 1
@@ -69,6 +69,20 @@ def read_private(path: Path, kind: str) -> Values:
     except OSError as error:
         raise PortError(f"cannot read {path}: {error.strerror}") from None
     return decode(kind, raw, path)
+
+
+def read_secret(path: Path, most: int) -> bytes:
+    """What is in a file of any form, of at most so many bytes. Raises NotPrivate, BadData for more, PortError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            _check_private(path, os.fstat(descriptor), stat.S_IFREG)
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise PortError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > most:
+        raise BadData(f"{path} has more than {most} bytes")
+    return raw
 
 
 def encode(kind: str, values: Values) -> bytes:

@@ -210,6 +210,8 @@ class AirLink:
                 end.data.popleft()
                 waiting[side] -= 1
                 sent[side] += 1
+                if self._radio.tap is not None:
+                    self._radio.tap(end.controller.name, peer.controller.name, packet)
                 peer.controller.deliver_data(peer.connection, packet)
         for end, count in zip(self._ends, sent, strict=True):
             if count and end.connection is not None:

@@ -9,7 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .demo import LEFT, RIGHT, DemoResult, Picture, RelayFigures
+from .demo import LEFT, RIGHT, DemoResult
+from .demo_show import Picture, RelayFigures
+from .gateway_demo import GatewayDemoResult
 
 _LINE_EVERY_S = 2.0
 
@@ -60,8 +62,7 @@ def draw(picture: Picture) -> RenderableType:
     counts: list[Text] = []
     for number, node in enumerate(picture.nodes):
         if number:
-            linked = (picture.nodes[number - 1], node) in picture.links
-            heads.append(Text("━━━" if linked else " ╌ ", style="green" if linked else "dim"))
+            heads.append(_line_between(picture, (picture.nodes[number - 1], node)))
             states.append(Text())
             counts.append(Text())
         relay = relays.get(node)
@@ -78,7 +79,7 @@ def draw(picture: Picture) -> RenderableType:
             ProgressBar(total=picture.frames, completed=arrived, width=30),
             f"{arrived} of {picture.frames} arrived, {picture.sent.get(sender, 0) - arrived} underway",
         )
-    return Group(Text(f"{picture.phase} · {picture.seconds:.1f} s", style="bold"), chain, ways)
+    return Group(Text(_titled(f"{picture.phase} · {picture.seconds:.1f} s", picture), style="bold"), chain, ways)
 
 
 def in_words(picture: Picture) -> str:
@@ -86,7 +87,8 @@ def in_words(picture: Picture) -> str:
     if picture.phase == "flashing":
         return f"flashing: {', '.join(f'{r.name} {r.state}' for r in picture.relays)} ({picture.seconds:.0f} s)"
     if picture.phase == "starting":
-        return f"starting: {len(picture.links)} of {len(picture.nodes) - 1} links up ({picture.seconds:.0f} s)"
+        up, of = len(picture.links), len(picture.nodes) - 1
+        return f"{_titled(f'starting: {up} of {of} links up', picture)} ({picture.seconds:.0f} s)"
     ways = ", ".join(
         f"{sender} to {receiver} {picture.arrived.get(receiver, 0)} of {picture.frames}"
         for sender, receiver in ((LEFT, RIGHT), (RIGHT, LEFT))
@@ -96,12 +98,18 @@ def in_words(picture: Picture) -> str:
 
 def summary(result: DemoResult) -> str:
     """What happened, in a few lines for people."""
-    lines = [_verdict(result)]
-    if result.p50_ms is not None and result.p95_ms is not None:
-        rate = result.delivered / result.seconds if result.seconds else 0.0
+    lines, report = [_verdict(result)], result.report
+    if report.p50_ms is not None and report.p95_ms is not None:
+        rate = report.delivered / result.seconds if result.seconds else 0.0
+        hops = f" over {result.hops} hops" if result.hops else ""
         lines.append(
-            f"Latency over {result.boards} hops: median {result.p50_ms:.0f} ms, 95 % below {result.p95_ms:.0f} ms; "
+            f"Latency{hops}: median {report.p50_ms:.0f} ms, 95 % below {report.p95_ms:.0f} ms; "
             f"{rate:.0f} frames/s in {result.seconds:.1f} s."
+        )
+    if isinstance(result, GatewayDemoResult) and result.added_p50_ms is not None and result.added_p95_ms is not None:
+        lines.append(
+            f"Of it from relay to relay over the gateways: median {result.added_p50_ms:.0f} ms, "
+            f"95 % below {result.added_p95_ms:.0f} ms."
         )
     counted = [_relay_line(relay) for relay in result.relays if relay.forwarded is not None]
     if counted:
@@ -111,21 +119,35 @@ def summary(result: DemoResult) -> str:
 
 
 def _verdict(result: DemoResult) -> str:
+    report = result.report
     if result.passed:
+        lowered = f"a TTL lowered by {result.hops}" if result.hops else "a lower TTL"
         return (
-            f"{result.delivered} of {result.sent} frames crossed {result.boards} relays exactly once, "
-            f"unaltered but for a TTL lowered by {result.boards}."
+            f"{report.delivered} of {report.sent} frames crossed {result.way} exactly once, "
+            f"unaltered but for {lowered}."
         )
-    faults = [f"{result.sent - result.delivered} of {result.sent} frames did not arrive"]
+    faults = [f"{report.sent - report.delivered} of {report.sent} frames did not arrive"]
     faults += [f"{number} {what}" for number, what in (
-        (result.duplicates, "arrived more than once"),
-        (result.altered, "were altered"),
-        (result.unexpected, "were never sent"),
+        (report.duplicates, "arrived more than once"),
+        (report.altered, "were altered"),
+        (report.unexpected, "were never sent"),
     ) if number]  # fmt: skip
-    if not result.ttl_ok:
+    if not report.ttl_ok:
         faults.append("some had a wrong TTL")
     return "FAILED: " + ", ".join(faults) + "."
 
 
+def _line_between(picture: Picture, pair: tuple[str, str]) -> Text:
+    linked = pair in picture.links
+    if pair == picture.internet:
+        return Text(" ≈≈≈ " if linked else "  ⋮  ", style="yellow" if linked else "dim")
+    return Text("━━━" if linked else " ╌ ", style="green" if linked else "dim")
+
+
+def _titled(title: str, picture: Picture) -> str:
+    return f"{title}, {picture.note}" if picture.note else title
+
+
 def _relay_line(relay: RelayFigures) -> str:
-    return f"{relay.name}: {relay.forwarded} frames forwarded, {relay.dropped} dropped."
+    dropped = "" if relay.dropped is None else f", {relay.dropped} dropped"
+    return f"{relay.name}: {relay.forwarded} frames forwarded{dropped}."

@@ -88,6 +88,11 @@ class Lab:
     ) -> None:
         await self._exit.aclose()
 
+    @property
+    def directory(self) -> Path:
+        """Where its files are, its owner's alone; it goes with the lab."""
+        return self._directory
+
     # --- up ---
 
     async def _bring_up(self) -> None:

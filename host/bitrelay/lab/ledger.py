@@ -88,7 +88,7 @@ class Ledger:
 
         Raises ValueError if the same bytes were sent before: their copies could not be told apart.
         """
-        key = _without_ttl(value)
+        key = without_ttl(value)
         if key in self._entries:
             raise ValueError("this frame was sent before")
         entry = _Entry(now, sender, value[TTL], receivers, hops)
@@ -100,7 +100,7 @@ class Ledger:
 
     def arrived(self, receiver: str, value: bytes, now: float) -> None:
         """A value came to a phone. Frames overheard by phones they were not meant for are checked, not counted."""
-        key = _without_ttl(value)
+        key = without_ttl(value)
         entry = self._entries.get(key)
         if entry is None:
             if _name(value) in self._names:
@@ -127,7 +127,12 @@ class Ledger:
 
     def knows(self, value: bytes) -> bool:
         """Whether these bytes were sent, whatever their TTL."""
-        return _without_ttl(value) in self._entries
+        return without_ttl(value) in self._entries
+
+    def sender_of(self, value: bytes) -> str | None:
+        """Who sent these bytes, whatever their TTL; None if nobody did."""
+        entry = self._entries.get(without_ttl(value))
+        return None if entry is None else entry.sender
 
     def underway(self, sender: str, since: float) -> int:
         """How many frames that `sender` sent at `since` or later have not reached all their receivers."""
@@ -163,7 +168,8 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _without_ttl(value: bytes) -> bytes:
+def without_ttl(value: bytes) -> bytes:
+    """What all copies of a value have in common."""
     return value[:TTL] + value[TTL + 1 :]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bumble import hci, ll
@@ -40,7 +41,7 @@ class Radio(LocalLink):
     `loss` is the chance (0 to 1, not 1) that one receiver misses one packet; a lost data packet is sent again and costs
     airtime, a lost advertisement is gone. `exponent` is that of the log-distance path loss (2 in the open, 2.7 to 4 in
     buildings). `air_speed` divides every airtime: 1.0 is the 1M PHY; more is for measuring software without the limits
-    of the air.
+    of the air. `tap` hears (sender, receiver, packet) of each data packet the moment it is across.
     """
 
     def __init__(self, seed: int = 0, loss: float = 0.0, exponent: float = 2.7, air_speed: float = 1.0) -> None:
@@ -48,6 +49,7 @@ class Radio(LocalLink):
         self.random = random.Random(seed)
         self.exponent = exponent
         self.air_speed = air_speed
+        self.tap: Callable[[str, str, hci.HCI_AclDataPacket], None] | None = None
         self.loss = 0.0
         self.set_loss(loss)
         self._nodes: dict[str, _Node] = {}

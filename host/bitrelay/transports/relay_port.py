@@ -7,6 +7,7 @@ says; what goes through the mesh is secured from end to end by whoever sends it.
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import cast
 
 from bleak import BleakScanner
@@ -18,8 +19,9 @@ from ..ble.adapter import Adapter, bluetooth_errors
 from ..ble.clock import Clock
 from ..ble.session import LocalNode, Session
 from ..console import Console
+from ..counters import NAMES
 from ..errors import BadData, BitrelayError, DeviceLost, DeviceTimeout, NoDevice, PeerError, RequestRefused
-from .address import Bluetooth, Serial
+from .address import PEER_ID_SIZE, Bluetooth, Serial
 
 MAX_FRAME = 512
 OPEN_TIMEOUT_S = 10.0
@@ -30,6 +32,22 @@ _SEND_TIMEOUT_S = 5.0
 _BUSY_AGAIN_S = 0.02
 _CLAIM_S = 10.0
 _ASK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLoad:
+    """How busy a relay is. slots_used: the share of its slots for frames that is taken, 0 to 1.
+
+    Counted since its start: copies of frames that were sent; that were dropped, for want of room; tries that its radio
+    refused for lack of buffers, and that it makes again; untold: what it heard and did not tell us, for want of room in
+    its console.
+    """
+
+    slots_used: float
+    sent: int
+    dropped: int
+    refused: int
+    untold: int
 
 
 class RelayPort(ABC):
@@ -49,6 +67,10 @@ class RelayPort(ABC):
     @abstractmethod
     async def receive(self) -> bytes:
         """The next frame that the relay heard, once each. Raises DeviceLost when the relay has gone."""
+
+    async def load(self) -> RelayLoad | None:
+        """What the relay says of its queues; None if it cannot be asked. Raises as send()."""
+        return None
 
     @abstractmethod
     async def close(self) -> None:
@@ -107,6 +129,19 @@ class ConsolePort(RelayPort):
                 return bytes(event.values["frame"])
         raise DeviceLost("the console was closed", device=self._console.port)
 
+    async def load(self) -> RelayLoad | None:
+        # Some 250 bytes there and back: 2 percent of what 115,200 baud carry, if it is asked every second.
+        answer = await self._console.request(messages.STATS)
+        counters = dict(zip(NAMES, answer.get("counters", ()), strict=False))
+        total = max(1, answer.get("slots_total", 1))
+        return RelayLoad(
+            1.0 - min(total, answer.get("slots_free", total)) / total,
+            counters.get("tx_frames", 0),
+            counters.get("drop_queue_full", 0) + counters.get("drop_no_slot", 0),
+            counters.get("backpressure", 0),
+            counters.get("console_dropped", 0),
+        )
+
     async def close(self) -> None:
         self._renewing.cancel()
         await asyncio.gather(self._renewing, return_exceptions=True)
@@ -138,7 +173,7 @@ class ConsolePort(RelayPort):
 
 
 class BlePort(RelayPort):
-    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims."""
+    """By Bluetooth; made by open(). peer_id is what a signed record of the relay's claims, zeros if none was needed."""
 
     def __init__(self, session: Session, peer_id: bytes) -> None:
         self.peer_id = peer_id
@@ -146,9 +181,19 @@ class BlePort(RelayPort):
 
     @classmethod
     async def open(
-        cls, address: Bluetooth, adapter: Adapter, node: LocalNode, clock: Clock, timeout: float = OPEN_TIMEOUT_S
+        cls,
+        address: Bluetooth,
+        adapter: Adapter,
+        node: LocalNode,
+        clock: Clock,
+        timeout: float = OPEN_TIMEOUT_S,
+        *,
+        anonymous: bool = False,
     ) -> "BlePort":
-        """Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is."""
+        """anonymous: whoever is at this address will do; a relay without a clock does not say who it is.
+
+        Raises NoDevice if it is not in reach, what Session.open does, and PeerError if it does not say who it is.
+        """
         with bluetooth_errors(address.device):
             device = await BleakScanner.find_device_by_address(
                 address.device, timeout, backend=cast(type[BaseBleakScanner], adapter.scanner)
@@ -156,6 +201,8 @@ class BlePort(RelayPort):
         if device is None:
             raise NoDevice("no such device is in reach", device=address.device)
         session = await Session.open(device, adapter, node, clock, timeout=timeout)
+        if anonymous:
+            return cls(session, bytes(PEER_ID_SIZE))
         try:
             claim = await session.heard_claim(_CLAIM_S)
             if claim is None:
