@@ -318,6 +318,8 @@ class GatewayLinks:
                     await link.due.wait()
             except TimeoutError:
                 pass
+            if link.gone:
+                return  # it may be back by now, and is attended to anew
             if not self._net.transports_of(link.peer_id):
                 # That it has gone was not told, for too much was to be; or what it said before is still to be read.
                 if not self._events.full():
