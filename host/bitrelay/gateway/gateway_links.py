@@ -66,7 +66,6 @@ class _Link:
         self.said_at = now
         self.due = asyncio.Event()
         self.leaving: str | None = None
-        self.gone = False
         self.sending: set[asyncio.Timeout] = set()
         self.task: asyncio.Task[None] | None = None
 
@@ -255,12 +254,14 @@ class GatewayLinks:
             link.task = _begin(self._attend(link))
         return link
 
+    def _has(self, link: _Link) -> bool:
+        return self._links.get(link.peer_id) is link
+
     async def _lost(self, link: _Link, reason: Ended | None) -> None:
-        if self._links.get(link.peer_id) is not link:
+        if not self._has(link):
             return
         del self._links[link.peer_id]
         self._changed()
-        link.gone = True
         link.due.set()
         for sending in link.sending:
             if not sending.expired():
@@ -307,7 +308,7 @@ class GatewayLinks:
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
-        while not link.gone:
+        while self._has(link):
             link.due.clear()
             await self._say_hello(link)
             wake_at = link.said_at + HEARTBEAT_S
@@ -318,7 +319,7 @@ class GatewayLinks:
                     await link.due.wait()
             except TimeoutError:
                 pass
-            if link.gone:
+            if not self._has(link):
                 return  # it may be back by now, and is attended to anew
             if not self._net.transports_of(link.peer_id):
                 # That it has gone was not told, for too much was to be; or what it said before is still to be read.
@@ -375,7 +376,7 @@ class GatewayLinks:
                 finally:
                     link.sending.discard(deadline)
         except TimeoutError:
-            if link.gone:
+            if not self._has(link):
                 raise NotConnected("the gateway has gone", device=link.peer_id.hex()) from None
             raise DeviceTimeout("the gateway does not take messages", device=link.peer_id.hex()) from None
 
