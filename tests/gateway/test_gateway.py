@@ -209,3 +209,21 @@ async def test_a_ledger_that_fails_is_told_of_and_holds_nothing_up(
         assert east.gateway.numbers.events["not in the ledger"] == 20
         assert isinstance(east.told_of(Trouble)[0].error, DiskFull)
         assert not world.sites["w"].gateway.underway()["awaiting receipts"]
+
+
+@in_virtual_time
+async def test_what_waited_at_a_gateway_that_is_killed_and_comes_back_is_sent_again(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        killed = await world.add("e", "east", downlink=DownlinkConfig(enabled=True))
+        values = [said(n, n) for n in range(20)]
+        await say_all(world, "west", values)
+        await asyncio.sleep(1)
+        assert world.meshes["east"].brought == 3  # the others wait there
+        killed.links[0].unplug()
+        killed.exchange.silent = True
+        # Its connection takes the place of the old one: nobody is told that it was gone.
+        await world.add("e", "east")
+        await asyncio.sleep(5)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        await killed.gateway.feed.stop()

@@ -300,10 +300,10 @@ class GatewayLinks:
         now = _now()
         if before is None:
             self._presence.came(link.peer_id, now)
-        elif hello.uptime_s <= before.uptime_s and now - link.said_at > 1.0:
+        elif hello.run != before.run and now - link.said_at > 1.0:
             # It was started anew, and its connection took the place of the old one: it waits for our hello.
             link.due.set()
-        if before is None or hello.uptime_s < before.uptime_s or replace(hello, uptime_s=before.uptime_s) != before:
+        if before is None or replace(hello, uptime_s=before.uptime_s) != before:
             await self._tell_up(link, hello)
 
     async def _attend(self, link: _Link) -> None:
