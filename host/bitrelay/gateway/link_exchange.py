@@ -18,7 +18,7 @@ from ..transports.address import Address, HostAddress
 from ..transports.fair_queue import Traffic
 from ..transports.open import transport_for
 from ..transports.secure_transport import Limits
-from .config import FederationConfig
+from .config import FederationConfig, is_name, is_somewhere
 from .discovery import Discovery
 from .election import elected
 from .exchange import Exchange, ExchangeEvent, GatewayView
@@ -161,7 +161,7 @@ class LinkExchange(Exchange):
     def wanted(self) -> Iterable[str]:
         """Our own meshes, for others that join them, those that they subscribe to by name, and those to be found."""
         meshes = self._hello.meshes
-        subscribed = (name for mesh in meshes for name in mesh.subscribe if name != "*" and not name.startswith("geo:"))
+        subscribed = (name for mesh in meshes for name in mesh.subscribe if is_name(name))
         return (*(mesh.name for mesh in meshes), *subscribed, *self._find)
 
     def candidate(self, peer_id: bytes, record: GatewayRecord) -> Candidate | None:
@@ -184,7 +184,7 @@ class LinkExchange(Exchange):
         self._links.offer(found)
 
     def records(self) -> Mapping[str, GatewayRecord]:
-        addresses = self._config.announce or tuple(each for each in self._links.bound if _is_somewhere(each))
+        addresses = self._config.announce or tuple(each for each in self._links.bound if is_somewhere(each))
         reached = tuple(each for each in addresses if isinstance(each, HostAddress))
         latencies = sorted(view.latency_ms for view in self.gateways() if view.latency_ms is not None)
         hello = self._hello
@@ -244,7 +244,3 @@ def _encoded(message: Message) -> bytes:
         return encode(message)
     except ValueError as error:
         raise BadData(f"the message cannot be sent: {error}") from None
-
-
-def _is_somewhere(address: Address) -> bool:
-    return isinstance(address, HostAddress) and address.host not in ("0.0.0.0", "::")
