@@ -60,7 +60,7 @@ def where_others_are(text: str) -> Where:
         rule.peer(text)
         return Where(peer=text)
     if _looks_like_a_place(text):
-        raise BadValue(f"{text!r} could be an address or the name of a mesh", f"An address begins as tcp://{text} does")
+        raise BadValue(f"{text!r} could be an address or the name of a mesh", "Give tcp://HOST:PORT for an address")
     return Where(mesh=rule.mesh(text))
 
 
