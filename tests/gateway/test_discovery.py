@@ -14,7 +14,7 @@ from bitrelay.dht.messages import SignedValue
 from bitrelay.dht.values import Kind, sign
 from bitrelay.errors import BadData, CheckFailed
 from bitrelay.gateway.config import FederationConfig, Preference
-from bitrelay.gateway.discovery import LIFETIME_S, MOST_OFFERED, Discovery, NodeDht
+from bitrelay.gateway.discovery import LIFETIME_S, MOST_OFFERED, MOST_VALUES, Discovery, NodeDht
 from bitrelay.gateway.exchange import GatewayUp
 from bitrelay.gateway.gateway_record import GatewayRecord, decode, encode
 from bitrelay.gateway.link_exchange import LinkExchange
@@ -282,6 +282,35 @@ async def test_a_gateway_that_is_not_open_is_offered_those_it_trusts_alone() -> 
         dht.add(number, "beta", GatewayRecord((PLACE,)))
     await looked(dht, seeker)
     assert seeker.numbers == {2}
+
+
+@virtual_time
+async def test_however_many_strangers_are_under_a_name_they_hide_no_trusted_gateway() -> None:
+    dht, seeker = MemoryDht(), Seeker(trusted=(2,))
+    for number in range(100, 101 + MOST_VALUES):
+        dht.add(number, "beta", GatewayRecord((PLACE,)))
+    dht.add(2, "beta", GatewayRecord((PLACE,)))
+    await looked(dht, seeker)
+    assert seeker.numbers == {2}
+
+
+@virtual_time
+async def test_strangers_who_are_not_where_they_say_make_room_for_those_who_are() -> None:
+    network, dht = MemoryNetwork(), MemoryDht()
+    for number in range(10, 18):
+        dht.add(number, "beta", GatewayRecord((Tcp(f"198.51.100.{number}", 8765),), latency_ms=0.0))
+    made = [
+        Site(
+            network, number, hello_of(number), own_id=peer_id(number),
+            discovery=Discovery(dht.of(number), clock=unix), is_open=True,
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    async with sites(*made):
+        await later(1)
+        assert made[0].exchange.gateways() == () and len(made[0].exchange.troubles()) == MOST_OFFERED
+        await later(60)
+        assert [len(site.exchange.gateways()) for site in made] == [1, 1]
 
 
 async def test_over_three_nodes_of_the_dht_two_gateways_find_each_other_and_link(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ..dht.service import NodeService
 from ..dht.values import Kind, fault_of, latest, sign
 from ..errors import BadData, BitrelayError, CheckFailed
 from ..identity.keys import IdentityKeys, peer_id_of
-from ..transports.address import Address
+from ..transports.address import HostAddress
 from .config import Preference
 from .gateway_record import GatewayRecord, decode, encode
 from .selection import Candidate, Criteria, select
@@ -37,7 +37,7 @@ MOST_OFFERED: Final = 8
 MOST_NAMES: Final = 64
 """Meshes that are looked for; of more, those named last are not."""
 MOST_VALUES: Final = 128
-"""Of one name that are looked at."""
+"""Of one name whose signatures are checked."""
 _FIRST_S: Final = 2.0
 _ANSWER_S: Final = 30.0
 
@@ -89,7 +89,7 @@ class Seeker(Protocol):
         """What is known of a gateway with this record; None if it is not to be linked with."""
         ...
 
-    def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
+    def offer(self, found: Mapping[bytes, Sequence[HostAddress]]) -> None:
         """These are there, by PeerId, and where they are reached."""
         ...
 
@@ -110,7 +110,7 @@ class Discovery:
         self.counts: Counter[str] = Counter()
         self._dht = dht
         self._clock = clock
-        self._found: dict[str, dict[bytes, tuple[Address, ...]]] = {}
+        self._found: dict[str, dict[bytes, tuple[HostAddress, ...]]] = {}
         self._published: dict[str, tuple[GatewayRecord, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -171,12 +171,18 @@ class Discovery:
 
     def _chosen(
         self, name: str, found: Sequence[SignedValue], seeker: Seeker, criteria: Criteria, preference: Preference
-    ) -> dict[bytes, tuple[Address, ...]]:
+    ) -> dict[bytes, tuple[HostAddress, ...]]:
         judged: dict[SignedValue, tuple[GatewayRecord, Candidate]] = {}
-        for value in found[:MOST_VALUES]:
-            if (judgement := self._judged(name, value, seeker)) is not None:
-                judged[value] = judgement
-        addresses: dict[bytes, tuple[Address, ...]] = {}
+        claims = [claim for value in found if (claim := self._claim(name, value, seeker)) is not None]
+        # Anybody may put values under the name of a mesh: however many they are, they hide no trusted gateway.
+        claims.sort(key=lambda claim: not claim[2].trusted)
+        for value, record, candidate in claims[:MOST_VALUES]:
+            # The signature last: it is what costs.
+            if (fault := fault_of(value, self._clock())) is None:
+                judged[value] = record, candidate
+            else:
+                self.counts[fault.name.lower()] += 1
+        addresses: dict[bytes, tuple[HostAddress, ...]] = {}
         candidates = []
         for value in latest(judged):
             record, candidate = judged[value]
@@ -188,18 +194,16 @@ class Discovery:
         (self.degraded.add if selection.degraded else self.degraded.discard)(name)
         return {each.peer_id: addresses[each.peer_id] for each in selection.candidates[:MOST_OFFERED]}
 
-    def _judged(self, name: str, value: SignedValue, seeker: Seeker) -> tuple[GatewayRecord, Candidate] | None:
-        # What a value says, and what is known of its owner; None if it does not count.
+    def _claim(
+        self, name: str, value: SignedValue, seeker: Seeker
+    ) -> tuple[SignedValue, GatewayRecord, Candidate] | None:
+        # What a value says, and what is known of its owner; None if it is not to be looked at.
         record = decode(value.data)
         if record is None or not record.addresses or value.kind != Kind.GATEWAY or value.name != name:
             self.counts["records that are none"] += 1
             return None
         candidate = seeker.candidate(peer_id_of(value.owner), record)
-        # The signature last: it is what costs.
-        fault = None if candidate is None else fault_of(value, self._clock())
-        if fault is not None:
-            self.counts[fault.name.lower()] += 1
-        return (record, candidate) if candidate is not None and fault is None else None
+        return None if candidate is None else (value, record, candidate)
 
 
 def _is_due(put: GatewayRecord, record: GatewayRecord, age_s: float) -> bool:

@@ -26,6 +26,7 @@ from .gateway_links import GatewayLinks, OpenTransport
 from .gateway_record import GatewayRecord
 from .message import FrameMessage, Hello, Message, encode
 from .selection import Candidate, Criteria, alike, select
+from .stranger_dials import within_reach
 
 _log = logging.getLogger(__name__)
 
@@ -166,9 +167,12 @@ class LinkExchange(Exchange):
 
     def candidate(self, peer_id: bytes, record: GatewayRecord) -> Candidate | None:
         """What we measured counts; what nobody could is as the record says."""
-        if not self._links.gate.welcomes(peer_id):
+        trusted = self._links.gate.trusts(peer_id)
+        if not self._links.gate.welcomes(peer_id) or not (trusted or self._dialable(peer_id, record.addresses)):
             return None
         uptime = self._links.uptime(peer_id)
+        if uptime is None and self._links.is_silent(peer_id):
+            uptime = 0.0
         latency_ms = self._links.latency_ms(peer_id)
         return Candidate(
             peer_id,
@@ -177,15 +181,14 @@ class LinkExchange(Exchange):
             record.fee,
             record.capacity,
             record.latency_ms if latency_ms is None else latency_ms,
-            self._links.gate.trusts(peer_id),
+            trusted,
         )
 
-    def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
-        self._links.offer(found)
+    def offer(self, found: Mapping[bytes, Sequence[HostAddress]]) -> None:
+        self._links.offer({peer_id: self._dialable(peer_id, addresses) for peer_id, addresses in found.items()})
 
     def records(self) -> Mapping[str, GatewayRecord]:
-        addresses = self._config.announce or tuple(each for each in self._links.bound if is_somewhere(each))
-        reached = tuple(each for each in addresses if isinstance(each, HostAddress))
+        reached = self._reached()
         latencies = sorted(view.latency_ms for view in self.gateways() if view.latency_ms is not None)
         hello = self._hello
         return {
@@ -202,6 +205,14 @@ class LinkExchange(Exchange):
             )
             for mesh in hello.meshes
         }
+
+    def _reached(self) -> tuple[HostAddress, ...]:
+        # Where we say that others find us.
+        addresses = self._config.announce or tuple(each for each in self._links.bound if is_somewhere(each))
+        return tuple(each for each in addresses if isinstance(each, HostAddress))
+
+    def _dialable(self, peer_id: bytes, addresses: Sequence[HostAddress]) -> Sequence[HostAddress]:
+        return addresses if self._links.gate.trusts(peer_id) else within_reach(addresses, self._reached())
 
     # --- which gateway ---
 
