@@ -125,6 +125,8 @@ async def test_gateways_that_know_the_name_of_a_mesh_link_and_another_one_stands
         # Until the two of one mesh know of one another, too, what one brought in could come in by the other once more.
         await until(lambda: all(len(east.linked) == 2 for east in easts.values()))
 
+        assert west.service.gateway.exchange.troubles() == {}
+
         expected = west.hears(b"hello")
         await until(lambda: any(east.relay.said.qsize() for east in easts.values()))
         (carrier,) = [number for number, east in easts.items() if east.said() == [expected]]

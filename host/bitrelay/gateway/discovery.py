@@ -25,7 +25,7 @@ from .selection import Candidate, Criteria, select
 _log = logging.getLogger(__name__)
 
 LOOK_S: Final = 30.0
-"""Between two looks (row GWY-20); while nobody was found, the first ones come sooner."""
+"""Between two looks (row GWY-20); the first ones come sooner."""
 PUBLISH_S: Final = 300.0
 LIFETIME_S: Final = 900
 CHECK_S: Final = 60.0
@@ -38,6 +38,8 @@ MOST_NAMES: Final = 64
 """Meshes that are looked for; of more, those named last are not."""
 MOST_VALUES: Final = 128
 """Of one name whose signatures are checked."""
+_NOBODY: Final = "no gateway of this mesh was found in the DHT"
+_NOT_TRUSTED: Final = "those found in the DHT under this name may not link. Are the PeerIds of its gateways in trust?"
 _FIRST_S: Final = 2.0
 _ANSWER_S: Final = 30.0
 
@@ -102,12 +104,13 @@ class Discovery:
     """Looks for gateways and publishes one, from start() to stop().
 
     clock: Unix seconds. degraded: meshes of which no gateway is good enough, so that others are offered. counts:
-    records that did not count, by reason, and what failed.
+    records that did not count, by reason, and what failed. troubles: why nobody is offered of a mesh, by its name.
     """
 
     def __init__(self, dht: Dht, *, clock: Callable[[], float] = time.time) -> None:
         self.degraded: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.troubles: dict[str, str] = {}
         self._dht = dht
         self._clock = clock
         self._found: dict[str, dict[bytes, tuple[HostAddress, ...]]] = {}
@@ -130,9 +133,8 @@ class Discovery:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def look(self, seeker: Seeker, criteria: Criteria, preference: Preference) -> bool:
-        """Look once for all that is wanted, and offer it; whether anybody was found. What the DHT did not say this time
-        is as it was."""
+    async def look(self, seeker: Seeker, criteria: Criteria, preference: Preference) -> None:
+        """Look once for all that is wanted, and offer it. What the DHT did not say this time is as it was."""
         names = list(dict.fromkeys(seeker.wanted()))[:MOST_NAMES]
         for name in names:
             try:
@@ -141,12 +143,17 @@ class Discovery:
             except (BitrelayError, TimeoutError) as error:
                 self.counts["looks that failed"] += 1
                 _log.info("Gateways of %s could not be looked for: %s", name, error)
+                if not self._found.get(name):
+                    self.troubles[name] = str(error) or "the DHT does not answer"
                 continue
             self._found[name] = self._chosen(name, found, seeker, criteria, preference)
+            self.troubles.pop(name, None)
+            if not self._found[name]:
+                self.troubles[name] = _NOT_TRUSTED if found else _NOBODY
         self._found = {name: self._found[name] for name in names if name in self._found}
+        self.troubles = {name: self.troubles[name] for name in names if name in self.troubles}
         offered = {peer: addresses for found in self._found.values() for peer, addresses in found.items()}
         seeker.offer(offered)
-        return bool(offered)
 
     async def publish(self, records: Mapping[str, GatewayRecord]) -> bool:
         """Put what is due: new records, and those that say something else or were put long ago; whether all were taken.
@@ -214,8 +221,9 @@ def _is_due(put: GatewayRecord, record: GatewayRecord, age_s: float) -> bool:
     return same != put
 
 
-async def _again_and_again(work: Callable[[], Awaitable[bool]], every_s: float) -> None:
-    # Until it has come to something once, sooner: at the start the node may know nobody yet.
+async def _again_and_again(work: Callable[[], Awaitable[bool | None]], every_s: float) -> None:
+    # At the start sooner, until the work is done: the node may know nobody yet, and others may start with us. To look
+    # is never done.
     pause_s = min(_FIRST_S, every_s)
     while True:
         if await work():

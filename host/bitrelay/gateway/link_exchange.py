@@ -150,8 +150,14 @@ class LinkExchange(Exchange):
             await self._started.stop()
 
     def troubles(self) -> dict[str, str]:
-        """Why there is no link with a gateway that is to be linked with, by its address."""
-        return {str(at): why for at, why in self._links.troubles().items()} if self._started is not None else {}
+        """Why there is no link with a gateway that is to be linked with, by its address; and why none is found of
+        another mesh that is looked for, by its name."""
+        if self._started is None:
+            return {}
+        own = {mesh.name for mesh in self._hello.meshes}
+        sought = self._discovery.troubles if self._discovery is not None else {}
+        unfound = {name: why for name, why in sought.items() if name not in own}
+        return unfound | {str(at): why for at, why in self._links.troubles().items()}
 
     def refused(self) -> Counter[str]:
         """Connections that were refused, by reason: "not trusted", or the limit that said no."""
@@ -185,7 +191,14 @@ class LinkExchange(Exchange):
         )
 
     def offer(self, found: Mapping[bytes, Sequence[HostAddress]]) -> None:
-        self._links.offer({peer_id: self._dialable(peer_id, addresses) for peer_id, addresses in found.items()})
+        # Who was found a while ago may not be trusted any more.
+        self._links.offer(
+            {
+                peer_id: dialable
+                for peer_id, addresses in found.items()
+                if self._links.gate.welcomes(peer_id) and (dialable := self._dialable(peer_id, addresses))
+            }
+        )
 
     def records(self) -> Mapping[str, GatewayRecord]:
         reached = self._reached()
