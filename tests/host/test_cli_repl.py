@@ -173,17 +173,18 @@ def test_who_gives_up_waiting_for_the_prompt_leaves_no_stopped_relay(relay: Prom
     reader, writer = os.pipe()
     send = relay.send
 
-    def only_tell(data: bytes) -> None:
-        # It would be asked for again, and given before the signal comes.
+    def keep_prompts(data: bytes) -> None:
+        # A prompt is asked for again and again, and would be given before a late signal comes.
         if data.endswith(b">>> "):
             os.write(writer, b"x")
+        else:
+            send(data)
 
-    relay.send = only_tell
+    relay.send = keep_prompts
     person = Person("repl", "--port", pty_relay.port)
     os.read(reader, 1)
     assert not relay.runs
     person.process.send_signal(signal.SIGINT)
-    relay.send = send
     assert person.leaves() == ExitCode.INTERRUPTED, person.shown
     assert relay.runs
     person.close()
