@@ -146,6 +146,7 @@ def test_a_hello_of_a_later_version_of_this_format_is_read_as_far_as_it_is_known
         NoticeMessage(Notice.INTAKE, "alpha", (b"k" * 16,) * 256),
         Hello("roof", (MeshOffer("alpha"),) * 17),
         Hello("roof", (MeshOffer("alpha", subscribe=("*",) * 33),)),
+        Hello("roof", tuple(MeshOffer(str(n), subscribe=("s" * 64,) * 32) for n in range(16))),
         Hello("r" * 256, ()),
         Hello("\x1b[2J", ()),
     ],

@@ -24,6 +24,8 @@ MOST_KEYS: Final = 255
 MOST_NAME: Final = 64
 MOST_BYTES: Final = 16 * 1024
 """Of any message."""
+MOST_HELLO: Final = MOST_BYTES - 16
+"""Room is left for what an engine says with it."""
 
 _HELLO, _FRAME, _RECEIPT, _NOTICE = 1, 2, 3, 4
 _U32 = (1 << 32) - 1
@@ -180,7 +182,10 @@ def _hello(hello: Hello) -> bytes:
         flags = _DOWNLINK * mesh.downlink | _UPLINK * mesh.uplink
         parts += [_mesh(mesh.name), _text(mesh.geohash), bytes((flags, len(mesh.subscribe)))]
         parts += map(_text, mesh.subscribe)
-    return b"".join(parts)
+    data = b"".join(parts)
+    if len(data) > MOST_HELLO:
+        raise ValueError("too many meshes and subscriptions to be told")
+    return data
 
 
 def _read_hello(reader: "_Reader") -> Hello | None:
