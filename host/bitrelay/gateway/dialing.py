@@ -12,9 +12,9 @@ from ..transports.address import Address
 _log = logging.getLogger(__name__)
 
 FIRST_S: Final = 1.0
-MOST_S: Final = 60.0
+MOST_S: Final = 30.0
 """Pauses double from the first to the longest."""
-STEADY_S: Final = 10.0
+STEADY_S: Final = 2.0
 """A link that lasted so long was a good one: pauses begin anew."""
 
 

@@ -10,10 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..dht.messages import SignedValue
-from ..dht.service import NodeService
 from ..dht.values import Kind, fault_of, latest, sign
 from ..errors import BadData, BitrelayError, CheckFailed
 from ..identity.keys import IdentityKeys, peer_id_of
@@ -21,6 +20,9 @@ from ..transports.address import Address
 from .config import Preference
 from .gateway_record import GatewayRecord, decode, encode
 from .selection import Candidate, Criteria, select
+
+if TYPE_CHECKING:
+    from ..dht.service import NodeService
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Dht(Protocol):
 class NodeDht:
     """The DHT by a node of our own. keys: those that sign, which are the gateway's."""
 
-    def __init__(self, service: NodeService, keys: Callable[[], IdentityKeys]) -> None:
+    def __init__(self, service: "NodeService", keys: Callable[[], IdentityKeys]) -> None:
         self._service = service
         self._keys = keys
 
