@@ -62,6 +62,20 @@ async def test_what_a_gateway_says_anew_is_told_and_that_it_is_still_there_is_no
             two.exchange.update(Hello("x" * 300, ()))
 
 
+@virtual_time
+async def test_who_says_something_new_of_itself_all_the_time_is_not_listened_to_each_time() -> None:
+    one, two = pair(MemoryNetwork())
+    async with sites(one, two):
+        await later(5)
+        for number in range(600):
+            two.exchange.update(hello_of(2, f"mesh {number}"))
+            await later(0.1)
+        assert len(one.ups) < 75
+        assert one.exchange.counts["too many hellos"] > 500
+        await later(30)
+        assert one.exchange.gateways()[0].hello.mesh("mesh 599")
+
+
 @pytest.mark.requirement("GWY-11")
 @virtual_time
 async def test_the_latency_of_a_link_is_measured() -> None:

@@ -24,6 +24,7 @@ from ..transports.gate import Gate
 from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses
 from ..transports.peer_channel import ChannelConfig
 from ..transports.selector import TransportType
+from ..transports.token_bucket import TokenBucket
 from ..transports.transport import DataReceived, Ended, Failed, Transport
 from .config import FederationConfig
 from .dialing import Dialer
@@ -40,6 +41,8 @@ HELLO_S: Final = 10.0
 """For the first hello of a gateway that connects."""
 SILENT_S: Final = 30.0
 """Without a word for so long, a gateway is gone (row GWY-20)."""
+MOST_HELLOS, HELLOS_PER_S = 10, 1.0
+"""At once, and in the long run: what is said more often is not worth the work, and comes again."""
 SEND_S: Final = 5.0
 """For a message to be taken."""
 MOST_EVENTS: Final = 256
@@ -63,6 +66,7 @@ class _Link:
         self.trusted = False
         self.since = now
         self.heard_at = now
+        self.hellos = TokenBucket(MOST_HELLOS, HELLOS_PER_S)
         self.said_at = now
         self.due = asyncio.Event()
         self.leaving: str | None = None
@@ -296,8 +300,11 @@ class GatewayLinks:
             await self._events.put(MessageCame(peer_id, message))
 
     async def _greeted(self, link: _Link, hello: Hello) -> None:
-        before, link.hello = link.hello, hello
         now = _now()
+        if not link.hellos.consume(now):
+            self._counts["too many hellos"] += 1
+            return
+        before, link.hello = link.hello, hello
         if before is None:
             self._presence.came(link.peer_id, now)
         elif hello.run != before.run and now - link.said_at > 1.0:
