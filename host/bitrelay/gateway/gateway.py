@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -46,8 +46,6 @@ HELLO_S: Final = 10.0
 PRUNE_S: Final = 60.0
 MOST_OFFERS: Final = 1024
 """Meshes of others that are remembered."""
-MOST_STRANGE: Final = 16
-"""Of those that nobody trusted has offered and nobody offers now: what is for them all would wait, too."""
 _BURST_S = 1.0
 _TOLD_AGAIN_S = 10.0
 
@@ -90,8 +88,6 @@ class Gateway:
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
         self._remembered = self._offers
-        self._strange: set[str] = set()
-        """Meshes that strangers alone have offered."""
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
@@ -287,8 +283,13 @@ class Gateway:
             mesh: tuple(v.peer_id for v in views if v.trusted and (offer := v.hello.mesh(mesh)) and offer.uplink)
             for mesh in self.relays
         }
-        offers = _offered(views, self.relays)
-        self._remember(offers, {offer.name for view in views if view.trusted for offer in view.hello.meshes})
+        offers: dict[str, MeshOffer] = {}
+        for view in views:
+            for offer in view.hello.meshes:
+                if offer.name not in self.relays:
+                    offers[offer.name] = _merged(offers.get(offer.name), offer)
+        # A mesh that nobody offers for now is not forgotten: what is for it waits.
+        self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
         self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
@@ -298,18 +299,6 @@ class Gateway:
         for mesh in sorted(self._reachable - reachable):
             self._tell(MeshUnreachable(mesh))
         self._reachable = reachable
-
-    def _remember(self, offers: dict[str, MeshOffer], trusted: set[str]) -> None:
-        # A mesh that nobody offers for now is not forgotten: what is for it waits. Whatever strangers make up, it takes
-        # no place from those that are offered now, or were by somebody trusted.
-        known = {name: each for name, each in self._offers.items() if name not in offers} | offers
-        self._strange = {name for name in known if name in self._strange or name not in self._offers} - trusted
-        gone = [name for name in known if name in self._strange and name not in offers]
-        for name in gone[:-MOST_STRANGE]:
-            del known[name]
-        ordered = sorted(known.items(), key=lambda each: (each[0] in offers, each[0] not in self._strange))
-        self._offers = dict(ordered[-MOST_OFFERS:])
-        self._strange &= self._offers.keys()
 
     def _offers_changed(self) -> None:
         self.bridge.offers = {name: offer for name, offer in self._offers.items() if name not in self.relays}
@@ -346,11 +335,10 @@ class Gateway:
                 await self.record.prune(self.config.ledger.keep_s)
 
     async def _remember_meshes(self) -> None:
-        offers = {name: each for name, each in self._offers.items() if name not in self._strange}
-        if self._memory is not None and offers != self._remembered:
-            self._remembered = offers
+        if self._memory is not None and self._offers != self._remembered:
+            self._remembered = self._offers
             try:
-                await asyncio.to_thread(save_meshes, self._memory, offers)
+                await asyncio.to_thread(save_meshes, self._memory, self._offers)
             except BitrelayError as error:
                 self._tell(Trouble(error))
 
@@ -400,21 +388,6 @@ class Gateway:
         task = self._loop.create_task(work)
         task.add_done_callback(_tell_failure)
         self._tasks.append(task)
-
-
-def _offered(views: Sequence[GatewayView], ours: Container[str]) -> dict[str, MeshOffer]:
-    # What is offered of each mesh, without ours. Of one that a trusted gateway joins, no stranger has a say.
-    of_mesh: dict[str, list[tuple[bool, MeshOffer]]] = {}
-    for view in views:
-        for offer in view.hello.meshes:
-            if offer.name not in ours:
-                of_mesh.setdefault(offer.name, []).append((view.trusted, offer))
-    merged: dict[str, MeshOffer] = {}
-    for name, found in of_mesh.items():
-        trusted = [offer for is_trusted, offer in found if is_trusted]
-        for offer in trusted or [offer for _, offer in found]:
-            merged[name] = _merged(merged.get(name), offer)
-    return merged
 
 
 def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
