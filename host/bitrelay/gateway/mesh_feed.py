@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from ..errors import BitrelayError
 from ..mesh.relay_chain import packet_hash
+from ..transports.fair_queue import Traffic
 from .bridge import OUTCOMES, Bridge, Down
 from .bridge_frame import BridgeFrame
 from .exchange import Exchange
-from .message import Notice, Outcome, Receipt
+from .message import Message, Notice, Outcome, Receipt
 from .numbers import Numbers
-from .receipt_outbox import ReceiptOutbox
 from .relay_link import RelayLink
 from .relay_record import RelayRecord
 from .sibling_notices import SiblingNotices
@@ -27,6 +27,8 @@ AT_ONCE: Final = 8
 """Frames that go to a relay before the policy is asked again."""
 AGAIN_S: Final = 0.5
 """After a relay did not take a frame."""
+MOST_RECEIPTS: Final = 4096
+RECEIPT_S: Final = 5.0
 _MOST_ORIGINS = 8192
 
 
@@ -47,6 +49,7 @@ class MeshFeed:
     ) -> None:
         self._own = own
         self._bridge = bridge
+        self._exchange = exchange
         self._relays = relays
         self._record = record
         self._notices = notices
@@ -55,14 +58,15 @@ class MeshFeed:
         self._loop = asyncio.get_running_loop()
         self._wake = {mesh: asyncio.Event() for mesh in relays}
         self._heard_at: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._receipts = ReceiptOutbox(exchange, numbers)
+        self._receipts: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue(MOST_RECEIPTS)
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
         self._before = before
-        self._tasks = [self._loop.create_task(self._feed(mesh)) for mesh in self._relays]
+        tasks = [self._feed(mesh) for mesh in self._relays]
+        self._tasks = [self._loop.create_task(task) for task in (*tasks, self._send_receipts())]
         for task in self._tasks:
             task.add_done_callback(_tell_failure)
 
@@ -76,7 +80,6 @@ class MeshFeed:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        await self._receipts.close()
 
     def wake(self, mesh: str) -> None:
         """Something may go into it now."""
@@ -176,7 +179,19 @@ class MeshFeed:
 
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
-        self._receipts.put(gateway, Receipt(mesh, key, outcome))
+        try:
+            self._receipts.put_nowait((gateway, Receipt(mesh, key, outcome)))
+        except asyncio.QueueFull:
+            self._numbers.events["receipts dropped"] += 1
+
+    async def _send_receipts(self) -> None:
+        while True:
+            gateway, receipt = await self._receipts.get()
+            try:
+                async with asyncio.timeout(RECEIPT_S):
+                    await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
+            except (BitrelayError, TimeoutError):
+                self._numbers.events["receipts dropped"] += 1
 
 
 def _tell_failure(task: asyncio.Task[Any]) -> None:
