@@ -89,6 +89,7 @@ class Gateway:
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
+        self._troubled: dict[str, float] = {}
         self._relays_up: dict[tuple[str, str], bool] = {}
         self._make_buckets()
         self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
@@ -334,7 +335,7 @@ class Gateway:
             try:
                 await asyncio.to_thread(save_meshes, self._memory, self._offers)
             except BitrelayError as error:
-                self._tell(Trouble(error))
+                self._trouble("the meshes of others", error)
 
     def _look_at_relays(self) -> None:
         for mesh, links in self.relays.items():
@@ -365,8 +366,15 @@ class Gateway:
 
     def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
-        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
-        self._tell(Trouble(error))
+        self._trouble("the ledger", error)
+
+    def _trouble(self, what: str, error: BitrelayError) -> None:
+        # Not with every frame.
+        now = self._loop.time()
+        if now - self._troubled.get(what, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+            self._troubled[what] = now
+            _log.warning("There is trouble with %s: %s", what, error)
+            self._tell(Trouble(error))
 
     def _make_buckets(self) -> None:
         # A second's worth at once.

@@ -114,6 +114,7 @@ class MeshFeed:
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
+            await self._record.room()
             relay = self._relay_of(mesh)
             if relay is not None:
                 while len(batch) < AT_ONCE:
@@ -130,7 +131,6 @@ class MeshFeed:
                 if not await self._send(mesh, relay, batch):
                     wait = AGAIN_S
             if wait == 0.0:
-                await self._record.room()
                 continue
             try:
                 async with asyncio.timeout(wait):
