@@ -13,7 +13,7 @@ from ..mesh.relay_fee import HopFee
 from ..mesh.relay_ledger import RelayLedger
 from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
-from .bridge_frame import parse_frame
+from .bridge_frame import BridgeFrame, parse_frame
 from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
 from .mesh_feed import MeshFeed
@@ -92,7 +92,9 @@ class Gateway:
         self._troubled: dict[str, float] = {}
         self._relays_up: dict[tuple[str, str], bool] = {}
         self._make_buckets()
-        self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
+        self.room = WaitingRoom(
+            store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms, failed=self._not_stored
+        )
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
         notices = self._notices = SiblingNotices(exchange, self._siblings_of)
         self.feed = MeshFeed(
@@ -367,6 +369,11 @@ class Gateway:
     def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
         self._trouble("the ledger", error)
+
+    def _not_stored(self, frames: Sequence[BridgeFrame], error: BitrelayError) -> None:
+        for frame in frames:
+            self.bridge.drops["up", frame.traffic, Drop.STORE_FULL] += 1
+        self._trouble("the store", error)
 
     def _trouble(self, what: str, error: BitrelayError) -> None:
         # Not with every frame.

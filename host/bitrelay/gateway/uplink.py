@@ -337,7 +337,7 @@ class Uplink:
                 self._enqueue(carry)
             settled = [await carry.settled for carry in carries if carry.settled is not None]
             done = [c.number for c, ok in zip(carries, settled, strict=True) if ok and c.number is not None]
-            await self._room.done(mesh, done)
+            await self._room.done(done)
             if not all(settled):
                 return  # it cannot be reached after all; reachable() is called when it can
 
