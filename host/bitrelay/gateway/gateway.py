@@ -18,7 +18,7 @@ from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
 from .mesh_feed import MeshFeed
 from .mesh_memory import load_meshes, save_meshes
-from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
+from .message import MOST_SUBSCRIPTIONS, FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
@@ -86,6 +86,8 @@ class Gateway:
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
         self._remembered = self._offers
+        self._kept = set(self._offers)
+        """Those of them that a trusted gateway offered."""
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
@@ -285,8 +287,13 @@ class Gateway:
             for offer in view.hello.meshes:
                 if offer.name not in self.relays:
                     offers[offer.name] = _merged(offers.get(offer.name), offer)
-        # A mesh that nobody offers for now is not forgotten: what is for it waits.
-        self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
+                    if view.trusted:
+                        self._kept.add(offer.name)
+        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are there
+        # count more.
+        before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
+        self._offers = dict((*before, *offers.items())[-MOST_OFFERS:])
+        self._kept.intersection_update(self._offers)
         self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
@@ -332,10 +339,11 @@ class Gateway:
                 await self.record.prune(self.config.ledger.keep_s)
 
     async def _remember_meshes(self) -> None:
-        if self._memory is not None and self._offers != self._remembered:
-            self._remembered = self._offers
+        kept = {name: offer for name, offer in self._offers.items() if name in self._kept}
+        if self._memory is not None and kept != self._remembered:
+            self._remembered = kept
             try:
-                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+                await asyncio.to_thread(save_meshes, self._memory, kept)
             except BitrelayError as error:
                 self._trouble("the meshes of others", error)
 
@@ -408,7 +416,7 @@ def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
         known.geohash or offer.geohash,
         known.downlink or offer.downlink,
         known.uplink or offer.uplink,
-        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe))),
+        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
     )
 
 
