@@ -27,6 +27,38 @@ def full(*_: Any) -> Any:
 
 
 @in_virtual_time
+async def test_two_gateways_that_join_the_same_two_meshes_bring_everything_once(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        for name in ("g1", "g2"):
+            await world.add(name, "west", "east")
+        values = [said(n, by) for n in range(10) for by in range(8)]
+        for value in values:
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(10)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not world.meshes["west"].brought
+        shares = [site.gateway.numbers.frames["down", Traffic.INTERACTIVE] for site in world.sites.values()]
+        assert min(shares) > 0
+
+
+@in_virtual_time
+async def test_of_two_gateways_of_two_meshes_one_carries_what_the_other_does_not(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        for name in ("g1", "g2"):
+            await world.add(name, "west", "east")
+        world.sites["g1"].links[1].unplug()
+        values = [said(n, by) for n in range(5) for by in range(8)]
+        for value in values:
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(10)
+        world.sites["g1"].links[1].plug_in()
+        await asyncio.sleep(10)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+
+
+@in_virtual_time
 async def test_what_was_carried_before_it_was_heard_here_is_not_carried_again(tmp_path: Path) -> None:
     async with World(tmp_path, radio_s=0.0) as world:
         west = [await world.add(name, "west") for name in ("w1", "w2")]

@@ -16,6 +16,7 @@ from .bridge import Bridge, Drop
 from .bridge_frame import BridgeFrame, parse_frame
 from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .local_crossing import LocalCrossing
 from .mesh_feed import MeshFeed
 from .mesh_memory import load_meshes, save_meshes
 from .message import MOST_SUBSCRIPTIONS, FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
@@ -102,6 +103,7 @@ class Gateway:
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
+        self._across = LocalCrossing(own, self._siblings_of_both, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -203,7 +205,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self.feed.arrived(target, each, mesh, self.own, now)
+                self._across.heard(mesh, each, target, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -235,6 +237,7 @@ class Gateway:
                     self.uplink.carried(gateway, mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
+                    self._across.brought(mesh, keys)
                     self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
@@ -274,6 +277,7 @@ class Gateway:
             return
         self._view_changed()
         self.uplink.gateway_gone(peer_id)
+        self._across.gateway_gone(peer_id)
         self._tell(GatewayLost(peer_id, reason))
 
     def _view_changed(self) -> None:
@@ -289,8 +293,8 @@ class Gateway:
                     offers[offer.name] = _merged(offers.get(offer.name), offer)
                     if view.trusted:
                         self._kept.add(offer.name)
-        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are there
-        # count more.
+        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are
+        # there count more.
         before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
         self._offers = dict((*before, *offers.items())[-MOST_OFFERS:])
         self._kept.intersection_update(self._offers)
@@ -310,12 +314,25 @@ class Gateway:
     def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
         return self._siblings.get(mesh, ())
 
+    def _siblings_of_both(self, mesh: str, target: str) -> tuple[bytes, ...]:
+        return tuple(
+            each
+            for each in self._siblings_of(mesh)
+            if (view := self.gateways.get(each)) is not None
+            and (offer := view.hello.mesh(target)) is not None
+            and offer.downlink
+        )
+
+    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, heard_at: float) -> None:
+        self.feed.arrived(target, frame, origin, self.own, heard_at)
+
     # --- upkeep ---
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self.uplink.tick()
+            self._across.tick(self._loop.time())
 
     async def _look_after(self) -> None:
         next_hello = self._loop.time() + HELLO_S
