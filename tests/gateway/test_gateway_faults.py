@@ -253,3 +253,23 @@ async def test_what_is_under_way_at_the_end_is_stored_in_order(
         await world.add("e", "east")
         await asyncio.sleep(10)
         assert brought == list(map(key_of, values))
+
+
+@in_virtual_time
+async def test_a_gateway_that_sends_nothing_up_and_another_bring_everything_once(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        await world.add("s", "south")
+        first = await world.add("e1", "east")
+        await world.add("e2", "east", uplink=False)
+        values = [said(n, n) for n in range(20)]
+        answer = first.gateway.feed.answer
+        first.gateway.feed.answer = lambda *what: None  # type: ignore[method-assign]
+        for value in values:
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(20)
+        first.gateway.feed.answer = answer  # type: ignore[method-assign]
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        # What the one brings the other does not take for the mesh's own.
+        assert not first.gateway.numbers.frames["up", Traffic.INTERACTIVE]

@@ -83,7 +83,9 @@ class Gateway:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
+        self._joined: dict[str, tuple[bytes, ...]] = {}
         self._siblings: dict[str, tuple[bytes, ...]] = {}
+        """Of a mesh of ours: trusted gateways that join it; those of them that carry up what it says."""
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
         self._remembered = self._offers
@@ -99,7 +101,7 @@ class Gateway:
             store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms, failed=self._not_stored
         )
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
-        notices = self._notices = SiblingNotices(exchange, self._siblings_of)
+        notices = self._notices = SiblingNotices(exchange, lambda mesh: self._joined.get(mesh, ()))
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
@@ -231,7 +233,7 @@ class Gateway:
             case Receipt():
                 self.uplink.receipt(gateway, message)
             case NoticeMessage(what, mesh, keys):
-                if gateway not in self._siblings.get(mesh, ()):
+                if gateway not in self._joined.get(mesh, ()):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
                     self.uplink.carried(gateway, mesh, keys)
@@ -282,8 +284,10 @@ class Gateway:
 
     def _view_changed(self) -> None:
         views = list(self.gateways.values())
+        ours = [view for view in views if view.trusted]
+        self._joined = {mesh: tuple(v.peer_id for v in ours if v.hello.mesh(mesh)) for mesh in self.relays}
         self._siblings = {
-            mesh: tuple(v.peer_id for v in views if v.trusted and (offer := v.hello.mesh(mesh)) and offer.uplink)
+            mesh: tuple(v.peer_id for v in ours if (offer := v.hello.mesh(mesh)) and offer.uplink)
             for mesh in self.relays
         }
         offers: dict[str, MeshOffer] = {}
