@@ -1,6 +1,7 @@
 """What a gateway does when something of its own, or somebody it is linked with, does not do as it should."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from bitrelay.errors import DiskFull
 from bitrelay.gateway import uplink
 from bitrelay.gateway.bridge import Drop
 from bitrelay.gateway.bridge_frame import parse_frame
-from bitrelay.gateway.message import Hello, MeshOffer, Outcome, Receipt
+from bitrelay.gateway.config import DownlinkConfig
+from bitrelay.gateway.mesh_feed import MOST_RECEIPTS
+from bitrelay.gateway.message import FrameMessage, Hello, MeshOffer, Outcome, Receipt
 from bitrelay.gateway.told import Trouble
 from bitrelay.transports.fair_queue import Traffic
-from tests.gateway.sites import World, in_virtual_time, said
+from tests.gateway.sites import WIDE, World, in_virtual_time, said
 
 
 def key_of(value: bytes) -> bytes:
@@ -273,3 +276,54 @@ async def test_a_gateway_that_sends_nothing_up_and_another_bring_everything_once
         assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
         # What the one brings the other does not take for the mesh's own.
         assert not first.gateway.numbers.frames["up", Traffic.INTERACTIVE]
+
+
+@in_virtual_time
+async def test_who_does_not_take_receipts_holds_up_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        west = await world.add("w", "west")
+        east = await world.add("e", "east")
+        hostile = await world.add("h", "south")
+        send = east.exchange.send
+
+        async def stuck(gateway: bytes, *rest: Any) -> None:
+            if gateway == hostile.gateway.own:
+                await asyncio.sleep(100)
+            await send(gateway, *rest)
+
+        monkeypatch.setattr(east.exchange, "send", stuck)
+        for number in range(40):
+            message = FrameMessage("south", "east", said(number, by=99))
+            await hostile.exchange.send(east.gateway.own, message, Traffic.INTERACTIVE)
+            world.meshes["west"].say(said(number))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(5)
+        assert not west.gateway.numbers.events["receipts late"]
+        assert west.gateway.underway()["awaiting receipts"] == 0
+        for _ in range(5000):
+            message = FrameMessage("south", "nowhere", said(1, by=99))
+            await hostile.exchange.send(east.gateway.own, message, Traffic.INTERACTIVE)
+        await asyncio.sleep(10)
+        assert len(east.gateway.feed._receipts[hostile.gateway.own]) <= MOST_RECEIPTS
+        assert east.gateway.numbers.events["receipts dropped"]
+        await hostile.gateway.stop()
+        await asyncio.sleep(10)
+        assert not east.gateway.feed._receipts
+
+
+@in_virtual_time
+async def test_a_new_budget_counts_at_once(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        slow = DownlinkConfig(enabled=True, frames_per_minute=1, author_per_minute=1000, gateway_per_minute=1000)
+        east = await world.add("e", "east", downlink=slow)
+        for number in range(10):
+            world.meshes["west"].say(said(number))
+        await asyncio.sleep(1)
+        assert world.meshes["east"].brought == 1
+        config = east.gateway.config
+        east.gateway.configure(replace(config, meshes=(replace(config.meshes[0], downlink=WIDE),)))
+        await asyncio.sleep(1)
+        assert world.meshes["east"].brought == 10

@@ -158,6 +158,8 @@ class Gateway:
         self.bridge.configure(config.meshes)
         self._make_buckets()
         self.exchange.update(self.hello())
+        for mesh in self.relays:
+            self.feed.wake(mesh)
 
     def hello(self) -> Hello:
         """What we say of ourselves now."""
@@ -280,6 +282,7 @@ class Gateway:
         self._view_changed()
         self.uplink.gateway_gone(peer_id)
         self._across.gateway_gone(peer_id)
+        self.feed.gateway_gone(peer_id)
         self._tell(GatewayLost(peer_id, reason))
 
     def _view_changed(self) -> None:
