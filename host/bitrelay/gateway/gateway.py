@@ -14,12 +14,13 @@ from ..mesh.relay_fee import HopFee
 from ..mesh.relay_ledger import RelayLedger
 from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
-from .bridge_frame import parse_frame
+from .bridge_frame import BridgeFrame, parse_frame
 from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .local_crossing import LocalCrossing
 from .mesh_feed import MeshFeed
 from .mesh_memory import load_meshes, save_meshes
-from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
+from .message import MOST_SUBSCRIPTIONS, FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
@@ -84,21 +85,29 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._run = secrets.randbits(32)
+        self._joined: dict[str, tuple[bytes, ...]] = {}
         self._siblings: dict[str, tuple[bytes, ...]] = {}
+        """Of a mesh of ours: trusted gateways that join it; those of them that carry up what it says."""
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
         self._remembered = self._offers
+        self._kept = set(self._offers)
+        """Those of them that a trusted gateway offered."""
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
+        self._troubled: dict[str, float] = {}
         self._relays_up: dict[tuple[str, str], bool] = {}
         self._make_buckets()
-        self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
+        self.room = WaitingRoom(
+            store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms, failed=self._not_stored
+        )
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
-        notices = self._notices = SiblingNotices(exchange, self._siblings_of)
+        notices = self._notices = SiblingNotices(exchange, lambda mesh: self._joined.get(mesh, ()))
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
+        self._across = LocalCrossing(own, self._siblings_of_both, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -151,6 +160,8 @@ class Gateway:
         self.bridge.configure(config.meshes)
         self._make_buckets()
         self.exchange.update(self.hello())
+        for mesh in self.relays:
+            self.feed.wake(mesh)
 
     def hello(self) -> Hello:
         """What we say of ourselves now."""
@@ -201,7 +212,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self.feed.arrived(target, each, mesh, self.own, now)
+                self._across.heard(mesh, each, target, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -227,12 +238,13 @@ class Gateway:
             case Receipt():
                 self.uplink.receipt(gateway, message)
             case NoticeMessage(what, mesh, keys):
-                if gateway not in self._siblings.get(mesh, ()):
+                if gateway not in self._joined.get(mesh, ()):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
                     self.uplink.carried(gateway, mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
+                    self._across.brought(mesh, keys)
                     self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
@@ -275,12 +287,16 @@ class Gateway:
             return
         self._view_changed()
         self.uplink.gateway_gone(peer_id)
+        self._across.gateway_gone(peer_id)
+        self.feed.gateway_gone(peer_id)
         self._tell(GatewayLost(peer_id, reason))
 
     def _view_changed(self) -> None:
         views = list(self.gateways.values())
+        ours = [view for view in views if view.trusted]
+        self._joined = {mesh: tuple(v.peer_id for v in ours if v.hello.mesh(mesh)) for mesh in self.relays}
         self._siblings = {
-            mesh: tuple(v.peer_id for v in views if v.trusted and (offer := v.hello.mesh(mesh)) and offer.uplink)
+            mesh: tuple(v.peer_id for v in ours if (offer := v.hello.mesh(mesh)) and offer.uplink)
             for mesh in self.relays
         }
         offers: dict[str, MeshOffer] = {}
@@ -288,8 +304,13 @@ class Gateway:
             for offer in view.hello.meshes:
                 if offer.name not in self.relays:
                     offers[offer.name] = _merged(offers.get(offer.name), offer)
-        # A mesh that nobody offers for now is not forgotten: what is for it waits.
-        self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
+                    if view.trusted:
+                        self._kept.add(offer.name)
+        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are
+        # there count more.
+        before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
+        self._offers = dict((*before, *offers.items())[-MOST_OFFERS:])
+        self._kept.intersection_update(self._offers)
         self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
@@ -306,12 +327,25 @@ class Gateway:
     def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
         return self._siblings.get(mesh, ())
 
+    def _siblings_of_both(self, mesh: str, target: str) -> tuple[bytes, ...]:
+        return tuple(
+            each
+            for each in self._siblings_of(mesh)
+            if (view := self.gateways.get(each)) is not None
+            and (offer := view.hello.mesh(target)) is not None
+            and offer.downlink
+        )
+
+    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, heard_at: float) -> None:
+        self.feed.arrived(target, frame, origin, self.own, heard_at)
+
     # --- upkeep ---
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self.uplink.tick()
+            self._across.tick(self._loop.time())
 
     async def _look_after(self) -> None:
         next_hello = self._loop.time() + HELLO_S
@@ -335,12 +369,13 @@ class Gateway:
                 await self.record.prune(self.config.ledger.keep_s)
 
     async def _remember_meshes(self) -> None:
-        if self._memory is not None and self._offers != self._remembered:
-            self._remembered = self._offers
+        kept = {name: offer for name, offer in self._offers.items() if name in self._kept}
+        if self._memory is not None and kept != self._remembered:
+            self._remembered = kept
             try:
-                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+                await asyncio.to_thread(save_meshes, self._memory, kept)
             except BitrelayError as error:
-                self._tell(Trouble(error))
+                self._trouble("the meshes of others", error)
 
     def _look_at_relays(self) -> None:
         for mesh, links in self.relays.items():
@@ -371,8 +406,20 @@ class Gateway:
 
     def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
-        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
-        self._tell(Trouble(error))
+        self._trouble("the ledger", error)
+
+    def _not_stored(self, frames: Sequence[BridgeFrame], error: BitrelayError) -> None:
+        for frame in frames:
+            self.bridge.drops["up", frame.traffic, Drop.STORE_FULL] += 1
+        self._trouble("the store", error)
+
+    def _trouble(self, what: str, error: BitrelayError) -> None:
+        # Not with every frame.
+        now = self._loop.time()
+        if now - self._troubled.get(what, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+            self._troubled[what] = now
+            _log.warning("There is trouble with %s: %s", what, error)
+            self._tell(Trouble(error))
 
     def _make_buckets(self) -> None:
         # A second's worth at once.
@@ -399,7 +446,7 @@ def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
         known.geohash or offer.geohash,
         known.downlink or offer.downlink,
         known.uplink or offer.uplink,
-        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe))),
+        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
     )
 
 

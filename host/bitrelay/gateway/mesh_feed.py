@@ -5,7 +5,7 @@ Before frames go into a mesh its other gateways are told of them, so that these 
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from ..transports.fair_queue import Traffic
 from .bridge import OUTCOMES, Bridge, Down
 from .bridge_frame import BridgeFrame
 from .exchange import Exchange
-from .message import Message, Notice, Outcome, Receipt
+from .message import Notice, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RelayRecord
@@ -28,6 +28,7 @@ AT_ONCE: Final = 8
 AGAIN_S: Final = 0.5
 """After a relay did not take a frame."""
 MOST_RECEIPTS: Final = 4096
+"""That wait for one gateway."""
 RECEIPT_S: Final = 5.0
 _MOST_ORIGINS = 8192
 
@@ -58,15 +59,16 @@ class MeshFeed:
         self._loop = asyncio.get_running_loop()
         self._wake = {mesh: asyncio.Event() for mesh in relays}
         self._heard_at: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._receipts: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue(MOST_RECEIPTS)
+        self._receipts: dict[bytes, deque[Receipt]] = {}
+        """By gateway: one that takes none holds up nobody else's."""
+        self._answering: set[asyncio.Task[None]] = set()
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
         self._before = before
-        tasks = [self._feed(mesh) for mesh in self._relays]
-        self._tasks = [self._loop.create_task(task) for task in (*tasks, self._send_receipts())]
+        self._tasks = [self._loop.create_task(self._feed(mesh)) for mesh in self._relays]
         for task in self._tasks:
             task.add_done_callback(_tell_failure)
 
@@ -76,14 +78,22 @@ class MeshFeed:
 
     async def stop(self) -> None:
         """Nothing goes into a mesh any more; harmless when repeated."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._answering]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     def wake(self, mesh: str) -> None:
         """Something may go into it now."""
         self._wake[mesh].set()
+
+    def gateway_gone(self, gateway: bytes) -> None:
+        """It need not be told anything any more."""
+        waiting = self._receipts.get(gateway)
+        if waiting:
+            self._numbers.events["receipts dropped"] += len(waiting)
+            waiting.clear()
 
     def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
         """A frame for a mesh of ours has come. gateway: who sent it, ourselves for one of another mesh of ours."""
@@ -114,6 +124,7 @@ class MeshFeed:
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
+            await self._record.room()
             relay = self._relay_of(mesh)
             if relay is not None:
                 while len(batch) < AT_ONCE:
@@ -130,7 +141,6 @@ class MeshFeed:
                 if not await self._send(mesh, relay, batch):
                     wait = AGAIN_S
             if wait == 0.0:
-                await self._record.room()
                 continue
             try:
                 async with asyncio.timeout(wait):
@@ -179,19 +189,29 @@ class MeshFeed:
 
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
-        try:
-            self._receipts.put_nowait((gateway, Receipt(mesh, key, outcome)))
-        except asyncio.QueueFull:
+        waiting = self._receipts.get(gateway)
+        if waiting is None:
+            waiting = self._receipts[gateway] = deque()
+            task = self._loop.create_task(self._send_receipts(gateway, waiting))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+            task.add_done_callback(_tell_failure)
+        if len(waiting) >= MOST_RECEIPTS:
             self._numbers.events["receipts dropped"] += 1
+        else:
+            waiting.append(Receipt(mesh, key, outcome))
 
-    async def _send_receipts(self) -> None:
-        while True:
-            gateway, receipt = await self._receipts.get()
-            try:
-                async with asyncio.timeout(RECEIPT_S):
-                    await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
-            except (BitrelayError, TimeoutError):
-                self._numbers.events["receipts dropped"] += 1
+    async def _send_receipts(self, gateway: bytes, waiting: deque[Receipt]) -> None:
+        try:
+            while waiting:
+                receipt = waiting.popleft()
+                try:
+                    async with asyncio.timeout(RECEIPT_S):
+                        await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
+                except (BitrelayError, TimeoutError):
+                    self._numbers.events["receipts dropped"] += 1
+        finally:
+            del self._receipts[gateway]
 
 
 def _tell_failure(task: asyncio.Task[Any]) -> None:

@@ -1,0 +1,76 @@
+"""Frames from one mesh of ours into another: where other gateways join both, who of us brings them.
+
+As with what leaves our meshes (uplink): the one that the author falls to. The others hold it, and bring it themselves
+unless they are told meanwhile that it goes in (INTAKE), which the bridge then knows.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from .bridge_frame import BridgeFrame
+from .election import elected
+
+HOLD_S: Final = 1.0
+MOST_HELD: Final = 4096
+"""Of more, the oldest is brought at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    frame: BridgeFrame
+    origin: str
+    elected: bytes
+    heard_at: float
+
+
+class LocalCrossing:
+    """both: PeerIds of the others that carry for the first mesh and bring into the second. bring: called with target,
+    frame, origin and when it was heard, of what is ours to bring. now: seconds."""
+
+    def __init__(
+        self,
+        own: bytes,
+        both: Callable[[str, str], Iterable[bytes]],
+        bring: Callable[[str, BridgeFrame, str, float], None],
+    ) -> None:
+        self._own = own
+        self._both = both
+        self._bring = bring
+        self._held: OrderedDict[tuple[str, bytes], _Held] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def heard(self, origin: str, frame: BridgeFrame, target: str, now: float) -> None:
+        """A frame of a mesh of ours is to cross into another."""
+        chosen = elected(frame.sender, (self._own, *self._both(origin, target)))
+        if chosen == self._own or chosen is None:
+            self._bring(target, frame, origin, now)
+            return
+        if len(self._held) >= MOST_HELD:
+            self._let_go(next(iter(self._held)))
+        self._held[target, frame.key] = _Held(frame, origin, chosen, now)
+
+    def brought(self, target: str, keys: Iterable[bytes]) -> None:
+        """Another gateway brings these."""
+        for key in keys:
+            self._held.pop((target, key), None)
+
+    def gateway_gone(self, gateway: bytes) -> None:
+        """What it had to bring is brought by us."""
+        for place in [place for place, held in self._held.items() if held.elected == gateway]:
+            self._let_go(place)
+
+    def tick(self, now: float) -> None:
+        """Bring what nobody else did in time."""
+        while self._held:
+            place, held = next(iter(self._held.items()))
+            if now - held.heard_at < HOLD_S:
+                return
+            self._let_go(place)
+
+    def _let_go(self, place: tuple[str, bytes]) -> None:
+        held = self._held.pop(place)
+        self._bring(place[0], held.frame, held.origin, held.heard_at)
