@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -299,13 +299,8 @@ class Gateway:
             mesh: tuple(v.peer_id for v in ours if (offer := v.hello.mesh(mesh)) and offer.uplink)
             for mesh in self.relays
         }
-        offers: dict[str, MeshOffer] = {}
-        for view in views:
-            for offer in view.hello.meshes:
-                if offer.name not in self.relays:
-                    offers[offer.name] = _merged(offers.get(offer.name), offer)
-                    if view.trusted:
-                        self._kept.add(offer.name)
+        offers = _offered(views, self.relays)
+        self._kept |= {offer.name for view in views if view.trusted for offer in view.hello.meshes} & offers.keys()
         # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are
         # there count more.
         before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
@@ -435,6 +430,17 @@ class Gateway:
         task = self._loop.create_task(work)
         task.add_done_callback(_tell_failure)
         self._tasks.append(task)
+
+
+def _offered(views: Sequence[GatewayView], ours: Container[str]) -> dict[str, MeshOffer]:
+    # What is offered of each mesh, without ours. Of one that a trusted gateway joins, no stranger has a say.
+    of_trusted = {offer.name for view in views if view.trusted for offer in view.hello.meshes}
+    offers: dict[str, MeshOffer] = {}
+    for view in views:
+        for offer in view.hello.meshes:
+            if offer.name not in ours and (view.trusted or offer.name not in of_trusted):
+                offers[offer.name] = _merged(offers.get(offer.name), offer)
+    return offers
 
 
 def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
