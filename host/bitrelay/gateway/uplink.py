@@ -196,7 +196,7 @@ class Uplink:
 
     def gateway_restarted(self, gateway: bytes) -> None:
         """What it had is sent again, to it or another: what it knows already it will say."""
-        for carry in list(self._awaiting.values()):
+        for carry in [*self._promised.values(), *self._awaiting.values()]:
             if carry.gateway == gateway:
                 self._again(carry, None)
 
