@@ -9,6 +9,7 @@ import pytest
 from bitrelay.errors import BadData, BitrelayError, DeviceTimeout, NotConnected, TransportClosed, Unreachable
 from bitrelay.gateway.config import FederationConfig, PeerConfig, Preference
 from bitrelay.gateway.exchange import GatewayDown, GatewayUp, MessageCame
+from bitrelay.gateway.gateway_links import NO_ROOM
 from bitrelay.gateway.gateway_record import GatewayRecord
 from bitrelay.gateway.link_gate import NOT_TRUSTED
 from bitrelay.gateway.message import FrameMessage, Hello, Outcome, Receipt, encode
@@ -148,6 +149,23 @@ async def test_a_gateway_that_is_open_links_with_strangers_and_does_not_trust_th
         await later(5)
         assert [view.trusted for view in one.exchange.gateways()] == [False]
         assert [view.trusted for view in two.exchange.gateways()] == [True]
+
+
+@pytest.mark.parametrize("links", [3, 20])
+@virtual_time
+async def test_strangers_leave_room_for_trusted_gateways_that_come_from_wherever(links: int) -> None:
+    network = MemoryNetwork()
+    one = Site(network, 1, is_open=True, links=links, trust=frozenset({peer_id(200)}))
+    strangers = [Site(network, number, peers=named(1)) for number in range(2, links + 5)]
+    trusted = Site(network, 200, peers=named(1))
+    async with sites(one, *strangers):
+        await later(60)
+        assert len(one.linked) >= links // 2
+        assert one.exchange.refused()[NO_ROOM] > 0
+        await trusted.start()
+        await later(60)
+        assert 200 in one.linked
+        await trusted.stop()
 
 
 @virtual_time

@@ -48,7 +48,10 @@ SEND_S: Final = 5.0
 MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
 FLUSH_S: Final = 1.0
+NO_ROOM: Final = "no room for more strangers"
 _PER_ADDRESS, _STRANGER_S, _TRUSTED_S = 8, 10.0, 0.0
+_KEPT_FOR_KNOWN, _KEPT_FOR_OUTBOUND, _KEPT_FOR_NEWCOMERS = 5, 10, 10
+"""One of so many places each; the last for who has not proved yet that it is no stranger."""
 HEALTH: Final = HealthCheck(timeout_s=1.0, misses=2, round_trips=1.5, insists=True)
 """Who leaves two pings unanswered, each for a second or one and a half usual round trips, has vanished."""
 CHANNEL: Final = ChannelConfig(linger_s=10.0)
@@ -212,8 +215,8 @@ class GatewayLinks:
             max_per_minute=total,
             cooldown_s=_STRANGER_S if config.is_open else _TRUSTED_S,
             known_at_once=total,
-            kept_for_known=total // 5,
-            kept_for_outbound=total // 10,
+            kept_for_known=total // _KEPT_FOR_KNOWN,
+            kept_for_outbound=total // _KEPT_FOR_OUTBOUND,
         )
         admission = Admission(limits, known_sources=sources)
         return partial(ConnectionManager, is_known=self._is_known, admission=admission)
@@ -315,6 +318,10 @@ class GatewayLinks:
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
+        if self._is_one_too_many(link):
+            link.leaving = NO_ROOM
+            self.gate.refused[NO_ROOM] += 1
+            await self._net.disconnect(link.peer_id)
         while self._has(link):
             link.due.clear()
             await self._say_hello(link)
@@ -349,6 +356,14 @@ class GatewayLinks:
             return str(reason or Ended.LOST)
         # It is beneath that it was hung up on: for want of answers, or of room, which strangers make for known ones.
         return "it does not answer" if self.gate.trusts(link.peer_id) else "it does not answer, or there is no room"
+
+    def _is_one_too_many(self, link: _Link) -> bool:
+        # Strangers leave places in which others, who come from anywhere, can prove that they are trusted.
+        total = self._config.links
+        most = total - total // _KEPT_FOR_KNOWN - total // _KEPT_FOR_OUTBOUND
+        most -= max(total // _KEPT_FOR_NEWCOMERS, 1) if total > 2 else 0
+        strangers = [each for each in self._links.values() if not self.gate.trusts(each.peer_id)]
+        return link in strangers[most:]
 
     def _missed(self, link: _Link) -> str | None:
         now = _now()
