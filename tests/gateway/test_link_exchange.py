@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from bitrelay.transports.coordinator import TransportCoordinator
 from bitrelay.transports.fair_queue import Traffic
 from bitrelay.transports.transport import DataReceived
 from tests.gateway.linked_sites import FRAME, Site, address, hello_of, named, peer_id, sites, stranger
-from tests.transports.memory import MemoryNetwork
+from tests.transports.memory import MemoryNetwork, MemoryTransport
 from tests.transports.virtual_time import later, now, virtual_time
 
 EMPTY_HELLO = encode(Hello("", ()))
@@ -166,6 +167,30 @@ async def test_strangers_leave_room_for_trusted_gateways_that_come_from_wherever
         await later(60)
         assert 200 in one.linked
         await trusted.stop()
+
+
+@virtual_time
+async def test_one_who_comes_again_and_again_does_not_keep_out_who_is_trusted() -> None:
+    network = MemoryNetwork()
+    one, trusted = Site(network, 1, trust=frozenset({peer_id(2)})), Site(network, 2, peers=named(1))
+
+    async def hammer() -> None:
+        transport = MemoryTransport(network, peer_id(66), host="198.51.100.9")
+        while True:
+            with suppress(BitrelayError):
+                await transport.connect(address(1))
+            await later(0.2)
+
+    await one.start()
+    hammering = asyncio.create_task(hammer())
+    await later(20)
+    await trusted.start()
+    await later(5)
+    assert one.linked == {2}
+    hammering.cancel()
+    await asyncio.wait((hammering,))
+    await trusted.stop()
+    await one.stop()
 
 
 @virtual_time

@@ -49,7 +49,10 @@ MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
 FLUSH_S: Final = 1.0
 NO_ROOM: Final = "no room for more strangers"
-_PER_ADDRESS, _STRANGER_S, _TRUSTED_S = 8, 10.0, 0.0
+_PER_ADDRESS, _STRANGER_S, _ANYBODY_S = 8, 10.0, 1.0
+_PER_MINUTE: Final = 10
+_LEAST_PER_MINUTE: Final = 200
+"""So many may come, for each place and in all, that one address cannot use them up."""
 _KEPT_FOR_KNOWN, _KEPT_FOR_OUTBOUND, _KEPT_FOR_NEWCOMERS = 5, 10, 10
 """One of so many places each; the last for who has not proved yet that it is no stranger."""
 HEALTH: Final = HealthCheck(timeout_s=1.0, misses=2, round_trips=1.5, insists=True)
@@ -212,8 +215,8 @@ class GatewayLinks:
             # Before the handshake all that come from one router are alike, and a fleet may be behind one. Whoever is
             # not trusted is hung up on after it, unless the gateway is open to strangers: to that few are let in.
             max_per_address=_PER_ADDRESS if config.is_open else total,
-            max_per_minute=total,
-            cooldown_s=_STRANGER_S if config.is_open else _TRUSTED_S,
+            max_per_minute=max(_PER_MINUTE * total, _LEAST_PER_MINUTE),
+            cooldown_s=_STRANGER_S if config.is_open else _ANYBODY_S,
             known_at_once=total,
             kept_for_known=total // _KEPT_FOR_KNOWN,
             kept_for_outbound=total // _KEPT_FOR_OUTBOUND,
