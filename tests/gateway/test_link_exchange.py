@@ -497,6 +497,26 @@ async def test_frames_go_to_the_nearest_gateway_if_that_is_preferred_once_it_is_
         assert {await one.carry(author) for author in AUTHORS} == {3}
 
 
+@pytest.mark.requirement("CRD-16", "GWY-10")
+@virtual_time
+async def test_frames_go_to_the_gateway_with_most_room_if_that_is_preferred_and_to_another_as_it_fills() -> None:
+    network = MemoryNetwork()
+    one = Site(network, 1, hello_of(1, "alpha"), peers=named(2, 3), preference=Preference.HIGHEST_BANDWIDTH)
+    wide, narrow = (
+        Site(network, number, hello_of(number, capacity=capacity), trust=frozenset({peer_id(1)}))
+        for number, capacity in ((2, 1000), (3, 450))
+    )
+    async with sites(one, wide, narrow):
+        await later(5)
+        assert {await one.carry(author) for author in AUTHORS} == {2}
+        wide.exchange.update(replace(wide.hello, load=60))
+        await later(0.1)
+        assert {await one.carry(author) for author in AUTHORS} == {2, 3}
+        wide.exchange.update(replace(wide.hello, load=79))
+        await later(0.1)
+        assert {await one.carry(author) for author in AUTHORS} == {3}
+
+
 @pytest.mark.requirement("GWY-09")
 @virtual_time
 async def test_of_a_gateway_that_is_known_what_was_measured_counts_and_not_what_it_says() -> None:

@@ -107,7 +107,9 @@ class GatewayLinks:
         self._hello = Hello("", ())
         self._hello_at = 0.0
         self._net = TransportCoordinator(self._manager(), config=CHANNEL, health=HEALTH, rng=rng)
-        self._dialer = Dialer(self._connect, lambda peer: bool(self._net.transports_of(peer)), own, rng)
+        self._dialer = Dialer(
+            self._connect, lambda peer: bool(self._net.transports_of(peer)), self.gate.trusts, own, rng
+        )
         self._links: dict[bytes, _Link] = {}
         self._presence = Presence()
         self._events: asyncio.Queue[ExchangeEvent | None] = asyncio.Queue(MOST_EVENTS)
@@ -181,6 +183,10 @@ class GatewayLinks:
         # What is exactly as assumed of a new transport was not.
         found = (each.latency_ms for each in self._net.metrics(peer_id).values())
         return min((ms for ms in found if ms != metrics.INITIAL.latency_ms), default=None)
+
+    def is_silent(self, peer_id: bytes) -> bool:
+        """Whether a stranger was dialled in vain so often that others come first."""
+        return self._dialer.is_silent(peer_id)
 
     def troubles(self) -> dict[Address, str]:
         """Why there is no link with a gateway that is to be linked with."""
