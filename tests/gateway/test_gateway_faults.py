@@ -327,3 +327,38 @@ async def test_a_new_budget_counts_at_once(tmp_path: Path) -> None:
         east.gateway.configure(replace(config, meshes=(replace(config.meshes[0], downlink=WIDE),)))
         await asyncio.sleep(1)
         assert world.meshes["east"].brought == 10
+
+
+@in_virtual_time
+async def test_a_fault_of_ours_ends_nothing_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("nobody thought of that")
+
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        east = await world.add("e", "east")
+        values = [said(n, n) for n in range(5)]
+        with monkeypatch.context() as patch:
+            for owner, name in (
+                (east.links[0], "send"),
+                (east.gateway.uplink, "tick"),
+                (east.gateway.bridge, "forget"),
+                (east.gateway.bridge, "heard"),
+            ):
+                patch.setattr(owner, name, fail)
+            world.meshes["west"].say(values[0])
+            world.meshes["east"].say(said(100, 50))
+            await asyncio.sleep(3)
+            patch.setattr(east.gateway, "_message_came", fail)
+            world.meshes["west"].say(said(100))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(2)
+        for value in values[1:]:
+            world.meshes["west"].say(value)
+        world.meshes["east"].say(back := said(101, 50))
+        await asyncio.sleep(5)
+        counts = world.meshes["east"].counts
+        assert [counts[key_of(value)] for value in values] == [1] * 5
+        assert world.meshes["west"].counts[key_of(back)] == 1
+        assert east.gateway.numbers.events["faults"] >= 5
+        assert not [task for task in east.gateway._tasks if task.done()]

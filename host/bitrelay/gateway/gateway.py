@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 from .store import FrameStore
 from .told import (
     GatewayJoined,
@@ -126,13 +128,13 @@ class Gateway:
         await self.exchange.start(self.hello())
         self.feed.start(before)
         self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
-        self._begin(self._hear_gateways())
-        self._begin(self._look_after())
-        self._begin(self._tick())
+        self._begin(self._hear_gateways)
+        self._begin(self._look_after)
+        self._begin(self._tick)
         for mesh, links in self.relays.items():
             for link in links:
                 link.on_change = self._look_at_relays
-                self._begin(self._hear_mesh(mesh, link))
+                self._begin(partial(self._hear_mesh, mesh, link))
 
     async def stop(self) -> None:
         """Say goodbye, keep what is under way, and close. Harmless when repeated."""
@@ -425,10 +427,8 @@ class Gateway:
     def _wall_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        task.add_done_callback(_tell_failure)
-        self._tasks.append(task)
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(self._loop.create_task(steadily(work, self.numbers.failed)))
 
 
 def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
@@ -442,9 +442,3 @@ def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
         known.uplink or offer.uplink,
         tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
     )
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway has failed", exc_info=error)

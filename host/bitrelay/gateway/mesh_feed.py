@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..errors import BitrelayError
@@ -20,6 +21,7 @@ from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +70,8 @@ class MeshFeed:
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
         self._before = before
-        self._tasks = [self._loop.create_task(self._feed(mesh)) for mesh in self._relays]
-        for task in self._tasks:
-            task.add_done_callback(_tell_failure)
+        feeds = [partial(self._feed, mesh) for mesh in self._relays]
+        self._tasks = [self._loop.create_task(steadily(feed, self._numbers.failed)) for feed in feeds]
 
     def forget_before(self) -> None:
         """It was long ago."""
@@ -152,7 +153,10 @@ class MeshFeed:
         for number, down in enumerate(batch):
             try:
                 await relay.send(down.value)
-            except BitrelayError as error:
+            except Exception as error:
+                if not isinstance(error, BitrelayError):
+                    _log.exception("The relay %s failed, by a fault of bitrelay's own", relay.name)
+                    self._numbers.failed()
                 _log.info("The relay %s did not take a frame: %s", relay.name, error)
                 self._numbers.events["relay did not take it"] += 1
                 for left in reversed(batch[number:]):
