@@ -32,7 +32,7 @@ from bitrelay.lab.traffic import Flow, run_flow
 from bitrelay.mesh.ledger_export import export
 from bitrelay.mesh.ledger_verify import verify_file
 
-BACK_S = 30.0
+BACK_S = 60.0
 LAB = Scenario(
     boards=(BoardSpec("w"), BoardSpec("e")),
     phones=(PhoneSpec("alice", "ios", announce=False), PhoneSpec("bob", "android", announce=False)),
