@@ -362,3 +362,23 @@ async def test_a_fault_of_ours_ends_nothing_for_good(tmp_path: Path, monkeypatch
         assert world.meshes["west"].counts[key_of(back)] == 1
         assert east.gateway.numbers.events["faults"] >= 5
         assert not [task for task in east.gateway._tasks if task.done()]
+
+
+@in_virtual_time
+async def test_a_mesh_that_only_one_of_two_gateways_reaches_gets_everything(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        first = await world.add("w1", "west")
+        second = await world.add("w2", "west")
+        await world.add("e", "east")
+        south = await world.add("s", "south")
+        first.exchange.lose(south.gateway.own)
+        south.exchange.lose(first.gateway.own)
+        await asyncio.sleep(0.1)
+        values = [said(n, n % 8) for n in range(40)]
+        for value in values:
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        for mesh in ("east", "south"):
+            assert world.meshes[mesh].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not second.gateway.bridge.drops["up", Traffic.INTERACTIVE, Drop.EXPIRED]

@@ -239,11 +239,11 @@ class Gateway:
                 self._frame_came(gateway, message)
             case Receipt():
                 self.uplink.receipt(gateway, message)
-            case NoticeMessage(what, mesh, keys):
+            case NoticeMessage(what, mesh, keys, target):
                 if gateway not in self._joined.get(mesh, ()):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
-                    self.uplink.carried(gateway, mesh, keys)
+                    self.uplink.carried(gateway, mesh, keys, target)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
                     self._across.brought(mesh, keys)

@@ -130,10 +130,12 @@ class Uplink:
         until = self._loop.time() + self._bridge.expires_in(frame, self._wall_ms())
         carries = [Carry(frame, mesh, target, heard_at, until) for target in targets]
         others = set(self._siblings(mesh))
-        if others and self._carried.get(mesh.encode() + frame.key):
-            # Another one heard it before us: through the mesh it takes longer than over the internet.
-            self._numbers.events["carried by another"] += 1
-            return
+        if others:
+            # Another one may have heard it before us: through the mesh it takes longer than over the internet.
+            carries = [carry for carry in carries if not self._carried.get(_across(mesh, carry.target, frame.key))]
+            if not carries:
+                self._numbers.events["carried by another"] += 1
+                return
         chosen = elected(frame.sender, (self._own, *others)) if others else self._own
         assert chosen is not None
         if chosen == self._own:
@@ -145,14 +147,18 @@ class Uplink:
         due = self._loop.time() + self._takeover_of(chosen).current_s
         self._standby[mesh, frame.key] = _Standby(carries, chosen, due)
 
-    def carried(self, gateway: bytes, mesh: str, keys: Iterable[bytes]) -> None:
-        """Another gateway of our mesh has carried these."""
+    def carried(self, gateway: bytes, mesh: str, keys: Iterable[bytes], target: str) -> None:
+        """Another gateway of our mesh has carried these to another mesh. Which ones it reaches is its affair."""
         now = self._loop.time()
         for key in keys:
-            if self._standby.pop((mesh, key), None) is not None:
-                self._takeover_of(gateway).succeeded()
-            else:
-                self._carried.put(mesh.encode() + key, True, now)
+            standby = self._standby.get((mesh, key))
+            if standby is None:
+                self._carried.put(_across(mesh, target, key), True, now)
+                continue
+            standby.carries = [carry for carry in standby.carries if carry.target != target]
+            if not standby.carries:
+                del self._standby[mesh, key]
+            self._takeover_of(gateway).succeeded()
 
     def brought(self, mesh: str, keys: Iterable[bytes]) -> None:
         """These are not of our mesh after all: another gateway brought them, and we heard it before it told us."""
@@ -173,7 +179,7 @@ class Uplink:
             self._again(carry, gateway)
             return
         if place not in self._promised:
-            self._notices.tell(Notice.CARRIED, carry.origin, receipt.key)
+            self._notices.tell(Notice.CARRIED, carry.origin, receipt.key, carry.target)
         if outcome is Outcome.QUEUED:
             self._promise(carry, gateway)
             return
@@ -441,3 +447,8 @@ class Uplink:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A task of the gateway has failed", exc_info=error)
+
+
+def _across(origin: str, target: str, key: bytes) -> bytes:
+    # No name of a mesh has a slash.
+    return key + f"{origin}/{target}".encode()
