@@ -45,8 +45,9 @@ class LocalCrossing:
 
     def heard(self, origin: str, frame: BridgeFrame, target: str, now: float) -> None:
         """A frame of a mesh of ours is to cross into another."""
-        chosen = elected(frame.sender, (self._own, *self._both(origin, target)))
-        if chosen == self._own or chosen is None:
+        others = tuple(self._both(origin, target))
+        chosen = elected(frame.sender, (self._own, *others)) if others else None
+        if chosen is None or chosen == self._own:
             self._bring(target, frame, origin, now)
             return
         if len(self._held) >= MOST_HELD:
