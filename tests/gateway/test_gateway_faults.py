@@ -382,3 +382,19 @@ async def test_a_mesh_that_only_one_of_two_gateways_reaches_gets_everything(tmp_
         for mesh in ("east", "south"):
             assert world.meshes[mesh].counts == dict.fromkeys(map(key_of, values), 1)
         assert not second.gateway.bridge.drops["up", Traffic.INTERACTIVE, Drop.EXPIRED]
+
+
+@in_virtual_time
+async def test_a_gateway_of_two_meshes_takes_from_another_what_its_own_relay_did_not_hear(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        both = await world.add("x", "west", "east")
+        await world.add("w", "west")
+        values = [said(n, n) for n in range(30)]
+        for number, value in enumerate(values):
+            if number == 15:
+                both.links[0].unplug()
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not world.meshes["west"].brought

@@ -109,7 +109,7 @@ class Gateway:
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
-        self._across = LocalCrossing(own, self._siblings_of_both, self._bring_across)
+        self._across = LocalCrossing(own, self._siblings_of_both, self.feed.arrived)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -214,7 +214,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self._across.heard(mesh, each, target, now)
+                self._across.heard(mesh, each, target, self.own, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -260,8 +260,11 @@ class Gateway:
             self.numbers.events["bandwidth"] += 1
         elif message.target not in self.relays:
             outcome = Outcome.REFUSED
-        elif message.origin in self.relays or view is None or view.hello.mesh(message.origin) is None:
-            # Of a mesh that it does not join, or of ours: nothing goes back where it came from.
+        elif view is None or view.hello.mesh(message.origin) is None:
+            # Of a mesh that it does not join.
+            outcome = Outcome.REFUSED
+        elif message.origin in self.relays and gateway not in self._joined[message.origin]:
+            # Of ours, and it is no other gateway of that: nothing goes back where it came from.
             outcome = Outcome.REFUSED
         frame = parse_frame(message.value)
         if frame is None:
@@ -272,7 +275,11 @@ class Gateway:
             self.feed.answer(gateway, message.target, frame.key, outcome)
             return
         heard_at = now - message.waited_ms / 1000
-        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+        if message.origin not in self.relays or message.origin == message.target:
+            self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+        elif self._across.heard(message.origin, frame, message.target, gateway, now):
+            # Our relay may not have heard it. Whoever it falls to has, or we bring it in a moment.
+            self.feed.answer(gateway, message.target, frame.key, Outcome.KNOWN)
 
     def _gateway_up(self, view: GatewayView) -> None:
         known = self.gateways.get(view.peer_id)
@@ -337,9 +344,6 @@ class Gateway:
             and (offer := view.hello.mesh(target)) is not None
             and offer.downlink
         )
-
-    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, heard_at: float) -> None:
-        self.feed.arrived(target, frame, origin, self.own, heard_at)
 
     # --- upkeep ---
 

@@ -21,19 +21,20 @@ MOST_HELD: Final = 4096
 class _Held:
     frame: BridgeFrame
     origin: str
+    gateway: bytes
     elected: bytes
     heard_at: float
 
 
 class LocalCrossing:
     """both: PeerIds of the others that carry for the first mesh and bring into the second. bring: called with target,
-    frame, origin and when it was heard, of what is ours to bring. now: seconds."""
+    frame, origin, who heard it and when, of what is ours to bring. now: seconds."""
 
     def __init__(
         self,
         own: bytes,
         both: Callable[[str, str], Iterable[bytes]],
-        bring: Callable[[str, BridgeFrame, str, float], None],
+        bring: Callable[[str, BridgeFrame, str, bytes, float], None],
     ) -> None:
         self._own = own
         self._both = both
@@ -43,16 +44,20 @@ class LocalCrossing:
     def __len__(self) -> int:
         return len(self._held)
 
-    def heard(self, origin: str, frame: BridgeFrame, target: str, now: float) -> None:
-        """A frame of a mesh of ours is to cross into another."""
+    def heard(self, origin: str, frame: BridgeFrame, target: str, gateway: bytes, now: float) -> bool:
+        """A frame of a mesh of ours is to cross into another; whether it is left to somebody else for now.
+
+        gateway: who heard it, ourselves or another gateway of that mesh.
+        """
         others = tuple(self._both(origin, target))
         chosen = elected(frame.sender, (self._own, *others)) if others else None
         if chosen is None or chosen == self._own:
-            self._bring(target, frame, origin, now)
-            return
+            self._bring(target, frame, origin, gateway, now)
+            return False
         if len(self._held) >= MOST_HELD:
             self._let_go(next(iter(self._held)))
-        self._held[target, frame.key] = _Held(frame, origin, chosen, now)
+        self._held.setdefault((target, frame.key), _Held(frame, origin, gateway, chosen, now))
+        return True
 
     def brought(self, target: str, keys: Iterable[bytes]) -> None:
         """Another gateway brings these."""
@@ -74,4 +79,4 @@ class LocalCrossing:
 
     def _let_go(self, place: tuple[str, bytes]) -> None:
         held = self._held.pop(place)
-        self._bring(place[0], held.frame, held.origin, held.heard_at)
+        self._bring(place[0], held.frame, held.origin, held.gateway, held.heard_at)
