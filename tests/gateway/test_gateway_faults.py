@@ -398,3 +398,24 @@ async def test_a_gateway_of_two_meshes_takes_from_another_what_its_own_relay_did
         await asyncio.sleep(10)
         assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
         assert not world.meshes["west"].brought
+
+
+@in_virtual_time
+async def test_what_is_refused_uses_up_nothing_of_what_the_mesh_may_carry(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        budget = DownlinkConfig(enabled=True, frames_per_minute=600, gateway_per_minute=120, author_per_minute=600)
+        east = await world.add("e", "east", downlink=budget)
+        hostile = await world.add("h", "south")
+        east.gateway.configure(replace(east.gateway.config, local_mbps=0.02))  # a dozen frames a second
+        values = []
+        for number in range(800):
+            message = FrameMessage("south", "east", said(number, 1000 + number))
+            await hostile.exchange.send(east.gateway.own, message, Traffic.INTERACTIVE)
+            if number % 50 == 49:
+                values.append(said(number))
+                world.meshes["west"].say(values[-1])
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(30)
+        counts = world.meshes["east"].counts
+        assert [counts[key_of(value)] for value in values] == [1] * len(values)

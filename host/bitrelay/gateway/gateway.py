@@ -255,7 +255,7 @@ class Gateway:
         self.numbers.carried(size)
         view = self.gateways.get(gateway)
         outcome = None
-        if not self._internet_down.consume(now, size) or not self._local.consume(now, size):
+        if not self._internet_down.consume(now, size) or self._local.tokens(now) < size:
             outcome = Outcome.OVER_BUDGET
             self.numbers.events["bandwidth"] += 1
         elif message.target not in self.relays:
@@ -276,7 +276,9 @@ class Gateway:
             return
         heard_at = now - message.waited_ms / 1000
         if message.origin not in self.relays or message.origin == message.target:
-            self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+            # What is refused goes nowhere, so it takes nothing from what others bring.
+            if self.feed.arrived(message.target, frame, message.origin, gateway, heard_at) is Outcome.QUEUED:
+                self._local.take(size)
         elif self._across.heard(message.origin, frame, message.target, gateway, now):
             # Our relay may not have heard it. Whoever it falls to has, or we bring it in a moment.
             self.feed.answer(gateway, message.target, frame.key, Outcome.KNOWN)

@@ -34,7 +34,7 @@ class LocalCrossing:
         self,
         own: bytes,
         both: Callable[[str, str], Iterable[bytes]],
-        bring: Callable[[str, BridgeFrame, str, bytes, float], None],
+        bring: Callable[[str, BridgeFrame, str, bytes, float], object],
     ) -> None:
         self._own = own
         self._both = both

@@ -96,11 +96,12 @@ class MeshFeed:
             self._numbers.events["receipts dropped"] += len(waiting)
             waiting.clear()
 
-    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
-        """A frame for a mesh of ours has come. gateway: who sent it, ourselves for one of another mesh of ours."""
+    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> Outcome:
+        """A frame for a mesh of ours has come: what becomes of it, which its gateway is told. gateway: who sent it,
+        ourselves for one of another mesh of ours."""
         if gateway != self._own and not any(relay.is_up for relay in self._relays[mesh]):
             self.answer(gateway, mesh, frame.key, Outcome.NO_RELAY)
-            return
+            return Outcome.NO_RELAY
         if self._before and (mesh, packet_hash(frame.value)) in self._before:
             self._bridge.remember(mesh, (frame.key,), self._loop.time())
         outcome = self._bridge.arrived(mesh, frame, origin, gateway, self._loop.time(), self._wall_ms())
@@ -118,6 +119,7 @@ class MeshFeed:
                 self._heard_at.popitem(last=False)
             self._wake[mesh].set()
         self._tell_dropped()
+        return outcome
 
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
