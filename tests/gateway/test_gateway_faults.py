@@ -419,3 +419,42 @@ async def test_what_is_refused_uses_up_nothing_of_what_the_mesh_may_carry(tmp_pa
         await asyncio.sleep(30)
         counts = world.meshes["east"].counts
         assert [counts[key_of(value)] for value in values] == [1] * len(values)
+
+
+@in_virtual_time
+async def test_what_waits_at_a_gateway_whose_relay_goes_is_brought_by_another(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        slow = DownlinkConfig(enabled=True, frames_per_minute=60, author_per_minute=1000, gateway_per_minute=1000)
+        gateways = [await world.add(name, "east", downlink=slow) for name in ("e1", "e2")]
+        values = [said(n) for n in range(30)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(2)
+        busy = max(gateways, key=lambda site: sum(site.gateway.bridge.waiting("east").values()))
+        assert sum(busy.gateway.bridge.waiting("east").values()) > 20
+        busy.links[0].unplug()
+        await asyncio.sleep(40)
+        counts = world.meshes["east"].counts
+        assert max(counts.values()) == 1
+        assert len(counts) == 30
+        assert not sum(busy.gateway.bridge.waiting("east").values())
+
+
+@in_virtual_time
+async def test_what_waits_for_the_only_relay_is_brought_when_it_is_back(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        slow = DownlinkConfig(enabled=True, frames_per_minute=60, author_per_minute=1000, gateway_per_minute=1000)
+        east = await world.add("e", "east", downlink=slow)
+        brought: list[bytes] = []
+        world.meshes["east"].on_brought = lambda value, by: brought.append(key_of(value))
+        values = [said(n) for n in range(30)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(2)
+        east.links[0].unplug()
+        await asyncio.sleep(10)
+        east.links[0].plug_in()
+        await asyncio.sleep(40)
+        assert brought == list(map(key_of, values))

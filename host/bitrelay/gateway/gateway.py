@@ -394,9 +394,9 @@ class Gateway:
                 self._relays_up[mesh, link.name] = link.is_up
                 if link.is_up:
                     self._tell(RelayUp(mesh, link.name))
-                    self.feed.wake(mesh)
                 else:
                     self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+                self.feed.wake(mesh)
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
                 self.bridge.relay_pressure(mesh, min(pressures), self._loop.time())

@@ -123,12 +123,16 @@ class MeshFeed:
 
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
+        without = 0
         while True:
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
             await self._record.room()
             relay = self._relay_of(mesh)
+            without = 0 if relay is not None else without + 1
+            if without > 1:
+                self._bridge.no_relay(mesh)
             if relay is not None:
                 while len(batch) < AT_ONCE:
                     found = self._bridge.next_down(mesh, self._loop.time(), self._wall_ms())
