@@ -11,7 +11,7 @@ from bitrelay.errors import DiskFull
 from bitrelay.gateway import uplink
 from bitrelay.gateway.bridge import Drop
 from bitrelay.gateway.bridge_frame import parse_frame
-from bitrelay.gateway.config import DownlinkConfig
+from bitrelay.gateway.config import DownlinkConfig, StoreConfig
 from bitrelay.gateway.mesh_feed import MOST_RECEIPTS
 from bitrelay.gateway.message import FrameMessage, Hello, MeshOffer, Outcome, Receipt
 from bitrelay.gateway.told import Trouble
@@ -152,6 +152,24 @@ async def test_meshes_of_strangers_are_not_remembered(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert not west.gateway.bridge.offers
         assert not west.gateway.room.targets()
+        assert not west.gateway.uplink._queues
+
+
+@in_virtual_time
+async def test_meshes_that_strangers_made_up_take_no_place_in_the_store(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        north = await world.add("n", "north")
+        trust = frozenset((north.gateway.own,))
+        west = await world.add("w", "west", trust=trust, store=StoreConfig(frames=50))
+        await north.gateway.stop()
+        stranger = await world.add("s", "south")
+        stranger.exchange.update(Hello("s", tuple(MeshOffer(f"mesh {n}", "", True) for n in range(16))))
+        stranger.exchange.silent = True
+        for number in range(40):
+            world.meshes["west"].say(said(number, number))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(20)
+        assert west.gateway.room.targets() == {"north": 40}
 
 
 @in_virtual_time

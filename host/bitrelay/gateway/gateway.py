@@ -118,6 +118,7 @@ class Gateway:
             notices,
             self.numbers,
             siblings=self._siblings_of,
+            keeps=lambda mesh: mesh in self._kept,
             wall_ms=self._wall_ms,
         )
         self._tasks: list[asyncio.Task[None]] = []

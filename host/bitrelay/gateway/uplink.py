@@ -81,7 +81,8 @@ class _Standby:
 
 
 class Uplink:
-    """siblings: trusted gateways that carry for this mesh of ours, too, by its name. wall_ms: Unix milliseconds."""
+    """siblings: trusted gateways that carry for this mesh of ours, too, by its name. keeps: whether what is for a mesh
+    waits for it. wall_ms: Unix milliseconds."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Uplink:
         numbers: Numbers,
         *,
         siblings: Callable[[str], Iterable[bytes]],
+        keeps: Callable[[str], bool],
         wall_ms: Callable[[], int],
     ) -> None:
         self._own = own
@@ -102,6 +104,7 @@ class Uplink:
         self._notices = notices
         self._numbers = numbers
         self._siblings = siblings
+        self._keeps = keeps
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
         self._standby: OrderedDict[tuple[str, bytes], _Standby] = OrderedDict()
@@ -256,7 +259,7 @@ class Uplink:
         self._promised.clear()
         for carry in left:
             if carry.number is None:
-                self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at)
+                self._store(carry)
         await self._room.flush()
 
     # --- sending ---
@@ -402,7 +405,9 @@ class Uplink:
     # --- the store ---
 
     def _store(self, carry: Carry) -> None:
-        if not self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at):
+        if not self._keeps(carry.target):
+            self._drop(carry, Drop.IN_FLIGHT)
+        elif not self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at):
             self._drop(carry, Drop.STORE_FULL)
 
     async def _drain(self, mesh: str) -> None:
