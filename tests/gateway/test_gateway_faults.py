@@ -476,3 +476,29 @@ async def test_what_waits_for_the_only_relay_is_brought_when_it_is_back(tmp_path
         east.links[0].plug_in()
         await asyncio.sleep(40)
         assert brought == list(map(key_of, values))
+
+
+@in_virtual_time
+async def test_a_gateway_that_is_stopped_ends_what_it_told_the_others_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        gateways = [await world.add(name, "east") for name in ("e1", "e2")]
+        for site in gateways:
+            send = site.links[0].send
+
+            async def slow(frame: bytes, send: Any = send) -> None:
+                await asyncio.sleep(0.05)
+                await send(frame)
+
+            monkeypatch.setattr(site.links[0], "send", slow)
+        values = [said(n) for n in range(40)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(0.6)
+        busy = max(gateways, key=lambda site: sum(site.gateway.bridge.waiting("east").values()))
+        assert sum(busy.gateway.bridge.waiting("east").values()) > 10
+        await busy.gateway.stop()
+        await asyncio.sleep(20)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)

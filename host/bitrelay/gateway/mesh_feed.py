@@ -32,6 +32,8 @@ AGAIN_S: Final = 0.5
 MOST_RECEIPTS: Final = 4096
 """That wait for one gateway."""
 RECEIPT_S: Final = 5.0
+STOP_S: Final = 1.0
+"""For what a relay is to take yet when we stop."""
 _MOST_ORIGINS = 8192
 
 
@@ -66,6 +68,7 @@ class MeshFeed:
         self._answering: set[asyncio.Task[None]] = set()
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._stopping = False
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
@@ -78,7 +81,12 @@ class MeshFeed:
         self._before.clear()
 
     async def stop(self) -> None:
-        """Nothing goes into a mesh any more; harmless when repeated."""
+        """Nothing more goes into a mesh than others were told of; harmless when repeated."""
+        self._stopping = True
+        for wake in self._wake.values():
+            wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
         tasks = [*self._tasks, *self._answering]
         for task in tasks:
             task.cancel()
@@ -124,11 +132,13 @@ class MeshFeed:
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
         without = 0
-        while True:
+        while not self._stopping:
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
             await self._record.room()
+            if self._stopping:
+                return
             relay = self._relay_of(mesh)
             without = 0 if relay is not None else without + 1
             if without > 1:
@@ -200,6 +210,8 @@ class MeshFeed:
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
         waiting = self._receipts.get(gateway)
+        if self._stopping:
+            return  # whoever sent it sends it to another one
         if waiting is None:
             waiting = self._receipts[gateway] = deque()
             task = self._loop.create_task(self._send_receipts(gateway, waiting))
