@@ -68,7 +68,7 @@ class MeshFeed:
         self._answering: set[asyncio.Task[None]] = set()
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
@@ -82,7 +82,7 @@ class MeshFeed:
 
     async def stop(self) -> None:
         """Nothing more goes into a mesh than others were told of; harmless when repeated."""
-        self._stopping = True
+        self._stopping.set()
         for wake in self._wake.values():
             wake.set()
         if self._tasks:
@@ -132,12 +132,12 @@ class MeshFeed:
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
         without = 0
-        while not self._stopping:
+        while not self._stopping.is_set():
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
             await self._record.room()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             relay = self._relay_of(mesh)
             without = 0 if relay is not None else without + 1
@@ -210,7 +210,7 @@ class MeshFeed:
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
         waiting = self._receipts.get(gateway)
-        if self._stopping:
+        if self._stopping.is_set():
             return  # whoever sent it sends it to another one
         if waiting is None:
             waiting = self._receipts[gateway] = deque()
