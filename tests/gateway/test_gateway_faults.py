@@ -502,3 +502,18 @@ async def test_a_gateway_that_is_stopped_ends_what_it_told_the_others_of(
         await busy.gateway.stop()
         await asyncio.sleep(20)
         assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+
+
+@in_virtual_time
+async def test_what_is_heard_before_the_word_that_it_was_brought_does_not_go_back(tmp_path: Path) -> None:
+    # The radio is faster than the internet, and hardly anybody hears everything.
+    async with World(tmp_path, radio_s=0.0, delay_s=0.04) as world:
+        x1 = await world.add("x1", "west", "east")
+        await world.add("x2", "west", "east")
+        values = [said(n, n) for n in range(20)]
+        for value in values:
+            x1.links[0].hear(value)
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(5)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not world.meshes["west"].brought

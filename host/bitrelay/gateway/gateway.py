@@ -51,6 +51,8 @@ MOST_OFFERS: Final = 1024
 """Meshes of others that are remembered."""
 _BURST_S = 1.0
 _TOLD_AGAIN_S = 10.0
+_USUAL_MS = 100.0  # to another gateway and back
+_MOST_DOUBT_S = 0.5
 
 
 class Gateway:
@@ -109,7 +111,7 @@ class Gateway:
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
-        self._across = LocalCrossing(own, self._siblings_of_both, self.feed.arrived)
+        self._across = LocalCrossing(own, self._siblings_of_both, self._doubt_s, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -245,9 +247,10 @@ class Gateway:
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
                     self.uplink.carried(gateway, mesh, keys, target)
+                    self._across.known(mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
-                    self._across.brought(mesh, keys)
+                    self._across.brought(mesh, keys, self._loop.time())
                     self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
@@ -347,6 +350,19 @@ class Gateway:
             and (offer := view.hello.mesh(target)) is not None
             and offer.downlink
         )
+
+    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
+        outcome = self.feed.arrived(target, frame, origin, gateway, heard_at)
+        is_taken = outcome in (Outcome.QUEUED, Outcome.KNOWN) and any(link.is_up for link in self.relays[target])
+        if gateway == self.own and is_taken:
+            self._notices.tell(Notice.CARRIED, origin, frame.key, target)
+
+    def _doubt_s(self, mesh: str) -> float:
+        # Where there are others: as long as it takes to the farthest of them and back.
+        others = [self.gateways[each].latency_ms for each in self._joined.get(mesh, ()) if each in self.gateways]
+        if not others:
+            return 0.0
+        return min(_MOST_DOUBT_S, max(_USUAL_MS if ms is None else ms for ms in others) / 1000 + TICK_S)
 
     # --- upkeep ---
 
