@@ -11,7 +11,7 @@ from bitrelay.errors import DiskFull
 from bitrelay.gateway import uplink
 from bitrelay.gateway.bridge import Drop
 from bitrelay.gateway.bridge_frame import parse_frame
-from bitrelay.gateway.config import DownlinkConfig
+from bitrelay.gateway.config import DownlinkConfig, StoreConfig
 from bitrelay.gateway.mesh_feed import MOST_RECEIPTS
 from bitrelay.gateway.message import FrameMessage, Hello, MeshOffer, Outcome, Receipt
 from bitrelay.gateway.told import Trouble
@@ -152,6 +152,24 @@ async def test_meshes_of_strangers_are_not_remembered(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert not west.gateway.bridge.offers
         assert not west.gateway.room.targets()
+        assert not west.gateway.uplink._queues
+
+
+@in_virtual_time
+async def test_meshes_that_strangers_made_up_take_no_place_in_the_store(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        north = await world.add("n", "north")
+        trust = frozenset((north.gateway.own,))
+        west = await world.add("w", "west", trust=trust, store=StoreConfig(frames=50))
+        await north.gateway.stop()
+        stranger = await world.add("s", "south")
+        stranger.exchange.update(Hello("s", tuple(MeshOffer(f"mesh {n}", "", True) for n in range(16))))
+        stranger.exchange.silent = True
+        for number in range(40):
+            world.meshes["west"].say(said(number, number))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(20)
+        assert west.gateway.room.targets() == {"north": 40}
 
 
 @in_virtual_time
@@ -327,3 +345,175 @@ async def test_a_new_budget_counts_at_once(tmp_path: Path) -> None:
         east.gateway.configure(replace(config, meshes=(replace(config.meshes[0], downlink=WIDE),)))
         await asyncio.sleep(1)
         assert world.meshes["east"].brought == 10
+
+
+@in_virtual_time
+async def test_a_fault_of_ours_ends_nothing_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("nobody thought of that")
+
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        east = await world.add("e", "east")
+        values = [said(n, n) for n in range(5)]
+        with monkeypatch.context() as patch:
+            for owner, name in (
+                (east.links[0], "send"),
+                (east.gateway.uplink, "tick"),
+                (east.gateway.bridge, "forget"),
+                (east.gateway.bridge, "heard"),
+            ):
+                patch.setattr(owner, name, fail)
+            world.meshes["west"].say(values[0])
+            world.meshes["east"].say(said(100, 50))
+            await asyncio.sleep(3)
+            patch.setattr(east.gateway, "_message_came", fail)
+            world.meshes["west"].say(said(100))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(2)
+        for value in values[1:]:
+            world.meshes["west"].say(value)
+        world.meshes["east"].say(back := said(101, 50))
+        await asyncio.sleep(5)
+        counts = world.meshes["east"].counts
+        assert [counts[key_of(value)] for value in values] == [1] * 5
+        assert world.meshes["west"].counts[key_of(back)] == 1
+        assert east.gateway.numbers.events["faults"] >= 5
+        assert not [task for task in east.gateway._tasks if task.done()]
+
+
+@in_virtual_time
+async def test_a_mesh_that_only_one_of_two_gateways_reaches_gets_everything(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        first = await world.add("w1", "west")
+        second = await world.add("w2", "west")
+        await world.add("e", "east")
+        south = await world.add("s", "south")
+        first.exchange.lose(south.gateway.own)
+        south.exchange.lose(first.gateway.own)
+        await asyncio.sleep(0.1)
+        values = [said(n, n % 8) for n in range(40)]
+        for value in values:
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        for mesh in ("east", "south"):
+            assert world.meshes[mesh].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not second.gateway.bridge.drops["up", Traffic.INTERACTIVE, Drop.EXPIRED]
+
+
+@in_virtual_time
+async def test_a_gateway_of_two_meshes_takes_from_another_what_its_own_relay_did_not_hear(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        both = await world.add("x", "west", "east")
+        await world.add("w", "west")
+        values = [said(n, n) for n in range(30)]
+        for number, value in enumerate(values):
+            if number == 15:
+                both.links[0].unplug()
+            world.meshes["west"].say(value)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not world.meshes["west"].brought
+
+
+@in_virtual_time
+async def test_what_is_refused_uses_up_nothing_of_what_the_mesh_may_carry(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        budget = DownlinkConfig(enabled=True, frames_per_minute=600, gateway_per_minute=120, author_per_minute=600)
+        east = await world.add("e", "east", downlink=budget)
+        hostile = await world.add("h", "south")
+        east.gateway.configure(replace(east.gateway.config, local_mbps=0.02))  # a dozen frames a second
+        values = []
+        for number in range(800):
+            message = FrameMessage("south", "east", said(number, 1000 + number))
+            await hostile.exchange.send(east.gateway.own, message, Traffic.INTERACTIVE)
+            if number % 50 == 49:
+                values.append(said(number))
+                world.meshes["west"].say(values[-1])
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(30)
+        counts = world.meshes["east"].counts
+        assert [counts[key_of(value)] for value in values] == [1] * len(values)
+
+
+@in_virtual_time
+async def test_what_waits_at_a_gateway_whose_relay_goes_is_brought_by_another(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        slow = DownlinkConfig(enabled=True, frames_per_minute=60, author_per_minute=1000, gateway_per_minute=1000)
+        gateways = [await world.add(name, "east", downlink=slow) for name in ("e1", "e2")]
+        values = [said(n) for n in range(30)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(2)
+        busy = max(gateways, key=lambda site: sum(site.gateway.bridge.waiting("east").values()))
+        assert sum(busy.gateway.bridge.waiting("east").values()) > 20
+        busy.links[0].unplug()
+        await asyncio.sleep(40)
+        counts = world.meshes["east"].counts
+        assert max(counts.values()) == 1
+        assert len(counts) == 30
+        assert not sum(busy.gateway.bridge.waiting("east").values())
+
+
+@in_virtual_time
+async def test_what_waits_for_the_only_relay_is_brought_when_it_is_back(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        slow = DownlinkConfig(enabled=True, frames_per_minute=60, author_per_minute=1000, gateway_per_minute=1000)
+        east = await world.add("e", "east", downlink=slow)
+        brought: list[bytes] = []
+        world.meshes["east"].on_brought = lambda value, by: brought.append(key_of(value))
+        values = [said(n) for n in range(30)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(2)
+        east.links[0].unplug()
+        await asyncio.sleep(10)
+        east.links[0].plug_in()
+        await asyncio.sleep(40)
+        assert brought == list(map(key_of, values))
+
+
+@in_virtual_time
+async def test_a_gateway_that_is_stopped_ends_what_it_told_the_others_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        gateways = [await world.add(name, "east") for name in ("e1", "e2")]
+        for site in gateways:
+            send = site.links[0].send
+
+            async def slow(frame: bytes, send: Any = send) -> None:
+                await asyncio.sleep(0.05)
+                await send(frame)
+
+            monkeypatch.setattr(site.links[0], "send", slow)
+        values = [said(n) for n in range(40)]
+        for value in values:
+            world.meshes["west"].say(value)
+        await asyncio.sleep(0.6)
+        busy = max(gateways, key=lambda site: sum(site.gateway.bridge.waiting("east").values()))
+        assert sum(busy.gateway.bridge.waiting("east").values()) > 10
+        await busy.gateway.stop()
+        await asyncio.sleep(20)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+
+
+@in_virtual_time
+async def test_what_is_heard_before_the_word_that_it_was_brought_does_not_go_back(tmp_path: Path) -> None:
+    # The radio is faster than the internet, and hardly anybody hears everything.
+    async with World(tmp_path, radio_s=0.0, delay_s=0.04) as world:
+        x1 = await world.add("x1", "west", "east")
+        await world.add("x2", "west", "east")
+        values = [said(n, n) for n in range(20)]
+        for value in values:
+            x1.links[0].hear(value)
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(5)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert not world.meshes["west"].brought

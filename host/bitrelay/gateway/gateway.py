@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 from .store import FrameStore
 from .told import (
     GatewayJoined,
@@ -49,6 +51,8 @@ MOST_OFFERS: Final = 1024
 """Meshes of others that are remembered."""
 _BURST_S = 1.0
 _TOLD_AGAIN_S = 10.0
+_USUAL_MS = 100.0  # to another gateway and back
+_MOST_DOUBT_S = 0.5
 
 
 class Gateway:
@@ -107,7 +111,7 @@ class Gateway:
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
-        self._across = LocalCrossing(own, self._siblings_of_both, self._bring_across)
+        self._across = LocalCrossing(own, self._siblings_of_both, self._doubt_s, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -116,6 +120,7 @@ class Gateway:
             notices,
             self.numbers,
             siblings=self._siblings_of,
+            keeps=lambda mesh: mesh in self._kept,
             wall_ms=self._wall_ms,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,13 +133,13 @@ class Gateway:
         await self.exchange.start(self.hello())
         self.feed.start(before)
         self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
-        self._begin(self._hear_gateways())
-        self._begin(self._look_after())
-        self._begin(self._tick())
+        self._begin(self._hear_gateways)
+        self._begin(self._look_after)
+        self._begin(self._tick)
         for mesh, links in self.relays.items():
             for link in links:
                 link.on_change = self._look_at_relays
-                self._begin(self._hear_mesh(mesh, link))
+                self._begin(partial(self._hear_mesh, mesh, link))
 
     async def stop(self) -> None:
         """Say goodbye, keep what is under way, and close. Harmless when repeated."""
@@ -212,7 +217,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self._across.heard(mesh, each, target, now)
+                self._across.heard(mesh, each, target, self.own, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -237,14 +242,15 @@ class Gateway:
                 self._frame_came(gateway, message)
             case Receipt():
                 self.uplink.receipt(gateway, message)
-            case NoticeMessage(what, mesh, keys):
+            case NoticeMessage(what, mesh, keys, target):
                 if gateway not in self._joined.get(mesh, ()):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
-                    self.uplink.carried(gateway, mesh, keys)
+                    self.uplink.carried(gateway, mesh, keys, target)
+                    self._across.known(mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
-                    self._across.brought(mesh, keys)
+                    self._across.brought(mesh, keys, self._loop.time())
                     self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
@@ -253,13 +259,16 @@ class Gateway:
         self.numbers.carried(size)
         view = self.gateways.get(gateway)
         outcome = None
-        if not self._internet_down.consume(now, size) or not self._local.consume(now, size):
+        if not self._internet_down.consume(now, size) or self._local.tokens(now) < size:
             outcome = Outcome.OVER_BUDGET
             self.numbers.events["bandwidth"] += 1
         elif message.target not in self.relays:
             outcome = Outcome.REFUSED
-        elif message.origin in self.relays or view is None or view.hello.mesh(message.origin) is None:
-            # Of a mesh that it does not join, or of ours: nothing goes back where it came from.
+        elif view is None or view.hello.mesh(message.origin) is None:
+            # Of a mesh that it does not join.
+            outcome = Outcome.REFUSED
+        elif message.origin in self.relays and gateway not in self._joined[message.origin]:
+            # Of ours, and it is no other gateway of that: nothing goes back where it came from.
             outcome = Outcome.REFUSED
         frame = parse_frame(message.value)
         if frame is None:
@@ -270,7 +279,13 @@ class Gateway:
             self.feed.answer(gateway, message.target, frame.key, outcome)
             return
         heard_at = now - message.waited_ms / 1000
-        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+        if message.origin not in self.relays or message.origin == message.target:
+            # What is refused goes nowhere, so it takes nothing from what others bring.
+            if self.feed.arrived(message.target, frame, message.origin, gateway, heard_at) is Outcome.QUEUED:
+                self._local.take(size)
+        elif self._across.heard(message.origin, frame, message.target, gateway, now):
+            # Our relay may not have heard it. Whoever it falls to has, or we bring it in a moment.
+            self.feed.answer(gateway, message.target, frame.key, Outcome.KNOWN)
 
     def _gateway_up(self, view: GatewayView) -> None:
         known = self.gateways.get(view.peer_id)
@@ -331,8 +346,18 @@ class Gateway:
             and offer.downlink
         )
 
-    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, heard_at: float) -> None:
-        self.feed.arrived(target, frame, origin, self.own, heard_at)
+    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
+        outcome = self.feed.arrived(target, frame, origin, gateway, heard_at)
+        is_taken = outcome in (Outcome.QUEUED, Outcome.KNOWN) and any(link.is_up for link in self.relays[target])
+        if gateway == self.own and is_taken:
+            self._notices.tell(Notice.CARRIED, origin, frame.key, target)
+
+    def _doubt_s(self, mesh: str) -> float:
+        # Where there are others: as long as it takes to the farthest of them and back.
+        others = [self.gateways[each].latency_ms for each in self._joined.get(mesh, ()) if each in self.gateways]
+        if not others:
+            return 0.0
+        return min(_MOST_DOUBT_S, max(_USUAL_MS if ms is None else ms for ms in others) / 1000 + TICK_S)
 
     # --- upkeep ---
 
@@ -381,9 +406,9 @@ class Gateway:
                 self._relays_up[mesh, link.name] = link.is_up
                 if link.is_up:
                     self._tell(RelayUp(mesh, link.name))
-                    self.feed.wake(mesh)
                 else:
                     self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+                self.feed.wake(mesh)
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
                 self.bridge.relay_pressure(mesh, min(pressures), self._loop.time())
@@ -426,10 +451,8 @@ class Gateway:
     def _wall_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        task.add_done_callback(_tell_failure)
-        self._tasks.append(task)
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(self._loop.create_task(steadily(work, self.numbers.failed)))
 
 
 def _offered(views: Sequence[GatewayView], ours: Container[str]) -> dict[str, MeshOffer]:
@@ -454,9 +477,3 @@ def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
         known.uplink or offer.uplink,
         tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
     )
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway has failed", exc_info=error)

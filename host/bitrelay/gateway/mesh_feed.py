@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..errors import BitrelayError
@@ -20,6 +21,7 @@ from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ AGAIN_S: Final = 0.5
 MOST_RECEIPTS: Final = 4096
 """That wait for one gateway."""
 RECEIPT_S: Final = 5.0
+STOP_S: Final = 1.0
+"""For what a relay is to take yet when we stop."""
 _MOST_ORIGINS = 8192
 
 
@@ -64,20 +68,25 @@ class MeshFeed:
         self._answering: set[asyncio.Task[None]] = set()
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._stopping = asyncio.Event()
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
         self._before = before
-        self._tasks = [self._loop.create_task(self._feed(mesh)) for mesh in self._relays]
-        for task in self._tasks:
-            task.add_done_callback(_tell_failure)
+        feeds = [partial(self._feed, mesh) for mesh in self._relays]
+        self._tasks = [self._loop.create_task(steadily(feed, self._numbers.failed)) for feed in feeds]
 
     def forget_before(self) -> None:
         """It was long ago."""
         self._before.clear()
 
     async def stop(self) -> None:
-        """Nothing goes into a mesh any more; harmless when repeated."""
+        """Nothing more goes into a mesh than others were told of; harmless when repeated."""
+        self._stopping.set()
+        for wake in self._wake.values():
+            wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
         tasks = [*self._tasks, *self._answering]
         for task in tasks:
             task.cancel()
@@ -95,11 +104,12 @@ class MeshFeed:
             self._numbers.events["receipts dropped"] += len(waiting)
             waiting.clear()
 
-    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
-        """A frame for a mesh of ours has come. gateway: who sent it, ourselves for one of another mesh of ours."""
+    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> Outcome:
+        """A frame for a mesh of ours has come: what becomes of it, which its gateway is told. gateway: who sent it,
+        ourselves for one of another mesh of ours."""
         if gateway != self._own and not any(relay.is_up for relay in self._relays[mesh]):
             self.answer(gateway, mesh, frame.key, Outcome.NO_RELAY)
-            return
+            return Outcome.NO_RELAY
         if self._before and (mesh, packet_hash(frame.value)) in self._before:
             self._bridge.remember(mesh, (frame.key,), self._loop.time())
         outcome = self._bridge.arrived(mesh, frame, origin, gateway, self._loop.time(), self._wall_ms())
@@ -117,15 +127,22 @@ class MeshFeed:
                 self._heard_at.popitem(last=False)
             self._wake[mesh].set()
         self._tell_dropped()
+        return outcome
 
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
-        while True:
+        without = 0
+        while not self._stopping.is_set():
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
             await self._record.room()
+            if self._stopping.is_set():
+                return
             relay = self._relay_of(mesh)
+            without = 0 if relay is not None else without + 1
+            if without > 1:
+                self._bridge.no_relay(mesh)
             if relay is not None:
                 while len(batch) < AT_ONCE:
                     found = self._bridge.next_down(mesh, self._loop.time(), self._wall_ms())
@@ -152,7 +169,10 @@ class MeshFeed:
         for number, down in enumerate(batch):
             try:
                 await relay.send(down.value)
-            except BitrelayError as error:
+            except Exception as error:
+                if not isinstance(error, BitrelayError):
+                    _log.exception("The relay %s failed, by a fault of bitrelay's own", relay.name)
+                    self._numbers.failed()
                 _log.info("The relay %s did not take a frame: %s", relay.name, error)
                 self._numbers.events["relay did not take it"] += 1
                 for left in reversed(batch[number:]):
@@ -190,6 +210,8 @@ class MeshFeed:
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
         waiting = self._receipts.get(gateway)
+        if self._stopping.is_set():
+            return  # whoever sent it sends it to another one
         if waiting is None:
             waiting = self._receipts[gateway] = deque()
             task = self._loop.create_task(self._send_receipts(gateway, waiting))

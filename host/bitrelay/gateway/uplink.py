@@ -81,7 +81,8 @@ class _Standby:
 
 
 class Uplink:
-    """siblings: trusted gateways that carry for this mesh of ours, too, by its name. wall_ms: Unix milliseconds."""
+    """siblings: trusted gateways that carry for this mesh of ours, too, by its name. keeps: whether what is for a mesh
+    waits for it. wall_ms: Unix milliseconds."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Uplink:
         numbers: Numbers,
         *,
         siblings: Callable[[str], Iterable[bytes]],
+        keeps: Callable[[str], bool],
         wall_ms: Callable[[], int],
     ) -> None:
         self._own = own
@@ -102,6 +104,7 @@ class Uplink:
         self._notices = notices
         self._numbers = numbers
         self._siblings = siblings
+        self._keeps = keeps
         self._wall_ms = wall_ms
         self._loop = asyncio.get_running_loop()
         self._standby: OrderedDict[tuple[str, bytes], _Standby] = OrderedDict()
@@ -130,10 +133,12 @@ class Uplink:
         until = self._loop.time() + self._bridge.expires_in(frame, self._wall_ms())
         carries = [Carry(frame, mesh, target, heard_at, until) for target in targets]
         others = set(self._siblings(mesh))
-        if others and self._carried.get(mesh.encode() + frame.key):
-            # Another one heard it before us: through the mesh it takes longer than over the internet.
-            self._numbers.events["carried by another"] += 1
-            return
+        if others:
+            # Another one may have heard it before us: through the mesh it takes longer than over the internet.
+            carries = [carry for carry in carries if not self._carried.get(_across(mesh, carry.target, frame.key))]
+            if not carries:
+                self._numbers.events["carried by another"] += 1
+                return
         chosen = elected(frame.sender, (self._own, *others)) if others else self._own
         assert chosen is not None
         if chosen == self._own:
@@ -145,14 +150,18 @@ class Uplink:
         due = self._loop.time() + self._takeover_of(chosen).current_s
         self._standby[mesh, frame.key] = _Standby(carries, chosen, due)
 
-    def carried(self, gateway: bytes, mesh: str, keys: Iterable[bytes]) -> None:
-        """Another gateway of our mesh has carried these."""
+    def carried(self, gateway: bytes, mesh: str, keys: Iterable[bytes], target: str) -> None:
+        """Another gateway of our mesh has carried these to another mesh. Which ones it reaches is its affair."""
         now = self._loop.time()
         for key in keys:
-            if self._standby.pop((mesh, key), None) is not None:
-                self._takeover_of(gateway).succeeded()
-            else:
-                self._carried.put(mesh.encode() + key, True, now)
+            standby = self._standby.get((mesh, key))
+            if standby is None:
+                self._carried.put(_across(mesh, target, key), True, now)
+                continue
+            standby.carries = [carry for carry in standby.carries if carry.target != target]
+            if not standby.carries:
+                del self._standby[mesh, key]
+            self._takeover_of(gateway).succeeded()
 
     def brought(self, mesh: str, keys: Iterable[bytes]) -> None:
         """These are not of our mesh after all: another gateway brought them, and we heard it before it told us."""
@@ -173,7 +182,7 @@ class Uplink:
             self._again(carry, gateway)
             return
         if place not in self._promised:
-            self._notices.tell(Notice.CARRIED, carry.origin, receipt.key)
+            self._notices.tell(Notice.CARRIED, carry.origin, receipt.key, carry.target)
         if outcome is Outcome.QUEUED:
             self._promise(carry, gateway)
             return
@@ -250,7 +259,7 @@ class Uplink:
         self._promised.clear()
         for carry in left:
             if carry.number is None:
-                self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at)
+                self._store(carry)
         await self._room.flush()
 
     # --- sending ---
@@ -396,7 +405,9 @@ class Uplink:
     # --- the store ---
 
     def _store(self, carry: Carry) -> None:
-        if not self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at):
+        if not self._keeps(carry.target):
+            self._drop(carry, Drop.IN_FLIGHT)
+        elif not self._room.put(carry.origin, carry.target, carry.frame, carry.heard_at):
             self._drop(carry, Drop.STORE_FULL)
 
     async def _drain(self, mesh: str) -> None:
@@ -441,3 +452,8 @@ class Uplink:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A task of the gateway has failed", exc_info=error)
+
+
+def _across(origin: str, target: str, key: bytes) -> bytes:
+    # No name of a mesh has a slash.
+    return key + f"{origin}/{target}".encode()
