@@ -75,7 +75,7 @@ class Gateway:
                     case FrameMessage(value=value):
                         self._came.append((int.from_bytes(value[:4], "big"), at))
                         if self._answers:
-                            note = NoticeMessage(Notice.CARRIED, "west", (value[:4] + bytes(KEY_SIZE - 4),))
+                            note = NoticeMessage(Notice.INTAKE, "west", (value[:4] + bytes(KEY_SIZE - 4),))
                             await self.exchange.send(event.peer_id, note, Traffic.INTERACTIVE)
                     case NoticeMessage(keys=keys):
                         self._came.append((int.from_bytes(keys[0][:4], "big"), at))

@@ -170,6 +170,15 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str | list[str], 
     assert told.value.line == line
 
 
+def test_subscriptions_that_are_too_many_to_be_told_to_others_are_a_mistake(tmp_path: Path) -> None:
+    names = [f"{number} " + "x" * 50 for number in range(32)]
+    mesh = "[[mesh]]\nname = 'mesh {0}'\nrelays = ['relay{0}']\nsubscribe = {1}\n"
+    meshes = [mesh.format(number, names) for number in range(10)]
+    load_config(written(tmp_path, 'name = "north"\n' + "".join(meshes[:8])))
+    with pytest.raises(TomlError, match=":5: too many meshes and subscriptions to be told. Take fewer or shorter"):
+        load_config(written(tmp_path, 'name = "north"\n' + "".join(meshes)))
+
+
 def test_all_mistakes_are_found_in_the_order_of_their_lines(tmp_path: Path) -> None:
     more = "[metrics]\nlisten = 3\n[federation]\nlinks = 0\nopne = true\n[[mesh]]\nname = 'x'\n"
     found, mistakes = examine(written(tmp_path, LEAST + more))

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bitrelay.errors import BadData, BitrelayError, DeviceTimeout, NotConnected, TransportClosed, Unreachable
 from bitrelay.gateway.config import FederationConfig, PeerConfig, Preference
 from bitrelay.gateway.exchange import GatewayDown, GatewayUp, MessageCame
+from bitrelay.gateway.gateway_links import NO_ROOM
 from bitrelay.gateway.gateway_record import GatewayRecord
 from bitrelay.gateway.link_gate import NOT_TRUSTED
 from bitrelay.gateway.message import FrameMessage, Hello, Outcome, Receipt, encode
@@ -17,7 +19,7 @@ from bitrelay.transports.coordinator import TransportCoordinator
 from bitrelay.transports.fair_queue import Traffic
 from bitrelay.transports.transport import DataReceived
 from tests.gateway.linked_sites import FRAME, Site, address, hello_of, named, peer_id, sites, stranger
-from tests.transports.memory import MemoryNetwork
+from tests.transports.memory import MemoryNetwork, MemoryTransport
 from tests.transports.virtual_time import later, now, virtual_time
 
 EMPTY_HELLO = encode(Hello("", ()))
@@ -60,6 +62,20 @@ async def test_what_a_gateway_says_anew_is_told_and_that_it_is_still_there_is_no
         assert (view.hello.load, view.hello.uptime_s) == (70, 100)
         with pytest.raises(BadData):
             two.exchange.update(Hello("x" * 300, ()))
+
+
+@virtual_time
+async def test_who_says_something_new_of_itself_all_the_time_is_not_listened_to_each_time() -> None:
+    one, two = pair(MemoryNetwork())
+    async with sites(one, two):
+        await later(5)
+        for number in range(600):
+            two.exchange.update(hello_of(2, f"mesh {number}"))
+            await later(0.1)
+        assert len(one.ups) < 75
+        assert one.exchange.counts["too many hellos"] > 500
+        await later(30)
+        assert one.exchange.gateways()[0].hello.mesh("mesh 599")
 
 
 @pytest.mark.requirement("GWY-11")
@@ -134,6 +150,47 @@ async def test_a_gateway_that_is_open_links_with_strangers_and_does_not_trust_th
         await later(5)
         assert [view.trusted for view in one.exchange.gateways()] == [False]
         assert [view.trusted for view in two.exchange.gateways()] == [True]
+
+
+@pytest.mark.parametrize("links", [3, 20])
+@virtual_time
+async def test_strangers_leave_room_for_trusted_gateways_that_come_from_wherever(links: int) -> None:
+    network = MemoryNetwork()
+    one = Site(network, 1, is_open=True, links=links, trust=frozenset({peer_id(200)}))
+    strangers = [Site(network, number, peers=named(1)) for number in range(2, links + 5)]
+    trusted = Site(network, 200, peers=named(1))
+    async with sites(one, *strangers):
+        await later(60)
+        assert len(one.linked) >= links // 2
+        assert one.exchange.refused()[NO_ROOM] > 0
+        await trusted.start()
+        await later(60)
+        assert 200 in one.linked
+        await trusted.stop()
+
+
+@virtual_time
+async def test_one_who_comes_again_and_again_does_not_keep_out_who_is_trusted() -> None:
+    network = MemoryNetwork()
+    one, trusted = Site(network, 1, trust=frozenset({peer_id(2)})), Site(network, 2, peers=named(1))
+
+    async def hammer() -> None:
+        transport = MemoryTransport(network, peer_id(66), host="198.51.100.9")
+        while True:
+            with suppress(BitrelayError):
+                await transport.connect(address(1))
+            await later(0.2)
+
+    await one.start()
+    hammering = asyncio.create_task(hammer())
+    await later(20)
+    await trusted.start()
+    await later(5)
+    assert one.linked == {2}
+    hammering.cancel()
+    await asyncio.wait((hammering,))
+    await trusted.stop()
+    await one.stop()
 
 
 @virtual_time

@@ -27,6 +27,7 @@ MUTANTS = 20_000
 
 names = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=20).filter(is_mesh_name)
 keys = st.binary(min_size=16, max_size=16)
+many_keys = st.lists(keys, min_size=1, max_size=20).map(tuple)
 u32 = st.integers(0, (1 << 32) - 1)
 offers = st.builds(
     MeshOffer,
@@ -49,7 +50,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     hellos,
     st.builds(FrameMessage, names, names, st.binary(min_size=1, max_size=512), u32),
     st.builds(Receipt, names, keys, st.sampled_from(Outcome)),
-    st.builds(NoticeMessage, st.sampled_from(Notice), names, st.lists(keys, min_size=1, max_size=20).map(tuple)),
+    st.builds(NoticeMessage, st.just(Notice.CARRIED), names, many_keys, names),
+    st.builds(NoticeMessage, st.just(Notice.INTAKE), names, many_keys),
 )
 
 HELLO = Hello("roof", (MeshOffer("alpha", "u33d", True, True, ("*", "beta")), MeshOffer("beta")), 2, 120, 40, 3600)
@@ -57,7 +59,8 @@ SAMPLES: tuple[Message, ...] = (
     HELLO,
     FrameMessage("alpha", "beta", bytes(range(200)), 17),
     Receipt("beta", b"k" * 16, Outcome.QUEUED),
-    NoticeMessage(Notice.CARRIED, "alpha", (b"a" * 16, b"b" * 16)),
+    NoticeMessage(Notice.CARRIED, "alpha", (b"a" * 16, b"b" * 16), "beta"),
+    NoticeMessage(Notice.INTAKE, "alpha", (b"a" * 16, b"b" * 16)),
 )
 
 
@@ -146,6 +149,7 @@ def test_a_hello_of_a_later_version_of_this_format_is_read_as_far_as_it_is_known
         NoticeMessage(Notice.INTAKE, "alpha", (b"k" * 16,) * 256),
         Hello("roof", (MeshOffer("alpha"),) * 17),
         Hello("roof", (MeshOffer("alpha", subscribe=("*",) * 33),)),
+        Hello("roof", tuple(MeshOffer(str(n), subscribe=("s" * 64,) * 32) for n in range(16))),
         Hello("r" * 256, ()),
         Hello("\x1b[2J", ()),
     ],

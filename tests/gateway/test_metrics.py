@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bitrelay.errors import PortBusy, PortError
+from bitrelay.gateway import metrics_server
 from bitrelay.gateway.metrics import MetricsServer
 
 DEADLINE_S = 10
@@ -126,3 +127,23 @@ async def test_a_port_that_is_taken_is_told_with_the_remedy() -> None:
             await MetricsServer("127.0.0.1", port, lambda: (STATUS, PEERS, TRAFFIC)).start()
     with pytest.raises(PortError):
         await MetricsServer("192.0.2.1", 0, lambda: (STATUS, PEERS, TRAFFIC)).start()
+
+
+async def test_whoever_connects_and_says_nothing_takes_up_little_and_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.2)
+    server = MetricsServer("127.0.0.1", 0, lambda: (STATUS, PEERS, TRAFFIC))
+    await server.start()
+    before = threading.active_count()
+    port = int(server.address.split(":")[2].split("/")[0])
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+    try:
+        assert threading.active_count() <= before + metrics_server.MOST_AT_ONCE
+        async with asyncio.timeout(DEADLINE_S):
+            assert {await reader.read() for reader, _ in silent} == {b""}
+        assert (await scraped(server.address))["up",] == 1
+    finally:
+        for _, writer in silent:
+            writer.close()
+        await server.close()

@@ -111,7 +111,7 @@ def frame(number: int, target: str = "west") -> FrameMessage:
 
 
 def note(number: int) -> NoticeMessage:
-    return NoticeMessage(Notice.CARRIED, "west", (bytes((number,)) * 16,))
+    return NoticeMessage(Notice.INTAKE, "west", (bytes((number,)) * 16,))
 
 
 async def test_gateways_find_one_another_and_talk(fleet: Fleet) -> None:

@@ -114,6 +114,13 @@ def test_what_somebody_else_seals_as_us_is_recognised(wall: Wall, sealer: Sealer
     assert [sealer.is_ours(session) for session in (ours - 5, ours, ours + 1)] == [True, True, True]
 
 
+def test_a_hello_that_was_held_back_does_not_open_after_a_later_one(sealer: Sealer, opener: Opener) -> None:
+    first, second = (sealer.seal(TOPIC, Kind.HELLO, body) for body in (b"1", b"2"))
+    assert isinstance(opener.open(TOPIC, second), Opened)
+    assert why(opener.open(TOPIC, first)) is Refusal.OUTDATED
+    assert isinstance(opener.open(TOPIC, second), Opened)
+
+
 def test_the_last_hello_opens_again_and_older_ones_do_not(sealer: Sealer, opener: Opener) -> None:
     first, last = (sealer.seal(TOPIC, Kind.HELLO, each) for each in (b"1", b"2"))
     for sealed in (first, last, last):

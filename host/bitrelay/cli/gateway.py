@@ -134,8 +134,9 @@ async def _run(out: Output, path: Path) -> None:
     from .mining_view import MiningView
 
     loop = asyncio.get_running_loop()
-    # Who asks for the file to be read again while we start has had it.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    # The file may have changed since it was read: who asks for it while we start has it read when we are there.
+    asked_again = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, asked_again.set)
     config = await _checked(out, path)
     happened: Happenings[Told] = Happenings(out)
     directory = StateDirectory(config.state or default_directory(), time, "gateway")
@@ -145,6 +146,8 @@ async def _run(out: Output, path: Path) -> None:
             await service.start()
         try:
             loop.add_signal_handler(signal.SIGHUP, service.reload)
+            if asked_again.is_set():
+                service.reload()
             await until_read()
             _tell_up(out, service)
             while True:

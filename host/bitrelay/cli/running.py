@@ -28,6 +28,16 @@ def run_until_told(
     SIGTERM is how it ends well, with exit code 0.
     An impatient second Ctrl-C changes nothing: it must not leave half of the work behind.
     """
+    try:
+        return _run(work, loop_factory, as_service)
+    finally:
+        # An early Ctrl-C may come before it has begun.
+        work.close()
+
+
+def _run(
+    work: Coroutine[Any, Any, Result], loop_factory: "Callable[[], AbstractEventLoop] | None", as_service: bool
+) -> Result:
     import asyncio
 
     ended_by: list[signal.Signals] = []

@@ -185,6 +185,12 @@ class Bridge:
         else:
             self._drop(here.down.put_back(down, now))
 
+    def no_relay(self, mesh: str) -> None:
+        """No relay has been there for a while: what waits goes back to the gateways that it is from."""
+        here = self._meshes.get(mesh)
+        if here is not None:
+            self._drop(here.down.hand_back(self._own))
+
     def relay_pressure(self, mesh: str, pressure: float, now: float) -> None:
         """How full the relay says it is, 0 (idle) to 1 (its queues are full): what goes down adapts (row GWY-15)."""
         self._now = now

@@ -23,7 +23,8 @@ from .config import (
     Preference,
     StoreConfig,
 )
-from .message import MOST_MESHES
+from .downlink import offer_of
+from .message import MOST_MESHES, Hello, encode
 
 MOST_A_MINUTE: Final = 1_000_000
 """Frames: more than any radio takes, for labs."""
@@ -121,6 +122,8 @@ class _Reading:
             },
         )
         self._demand_apart(root, federation, dht)
+        if not self.wrong:
+            self._demand_told(root["name"], [MeshConfig(**mesh) for mesh in meshes])
         if self.wrong:
             return None
         return GatewayConfig(
@@ -282,6 +285,15 @@ class _Reading:
                     self._complain(table, key, f"{address} is the same port as another one in this file", hint)
                     break
             taken.append((address, table))
+
+    def _demand_told(self, name: str, meshes: list[MeshConfig]) -> None:
+        # What others would refuse to hear is not said.
+        try:
+            encode(Hello(name, tuple(map(offer_of, meshes))))
+        except ValueError as error:
+            longest = max(range(len(meshes)), key=lambda number: sum(map(len, meshes[number].subscribe)))
+            hint = 'Take fewer or shorter names, "geo:" for many meshes of a region, or "*"'
+            self._complain(self._source.array("mesh")[longest], "subscribe", str(error), hint)
 
     def _listened(
         self, root: dict[str, Any], federation: dict[str, Any], dht: dict[str, Any] | None

@@ -124,12 +124,20 @@ class Downlink:
         if self.queue.find(frame.key) is not None:
             return []
         signer = signer_of(frame) if frame.type == TYPE_ANNOUNCE else None
-        waiting = Waiting(frame, down.origin, down.gateway, signer)
+        waiting = Waiting(frame, down.origin, down.gateway, signer, told=True)
         if not self.config.downlink.enabled:
             self._let_go(waiting)
             return [self._dropped(waiting, Drop.DOWNLINK_OFF)]
         self.queue.put_back(waiting)
         return []
+
+    def hand_back(self, own: bytes) -> list[Dropped]:
+        """No relay is there: what other gateways brought they may bring another one. What that one was told of already
+        it would not take."""
+        gone = self.queue.clear(lambda waiting: waiting.gateway != own and not waiting.told)
+        for waiting in gone:
+            self._let_go(waiting)
+        return [self._dropped(waiting, Drop.NO_RELAY) for waiting in gone]
 
     def came_otherwise(self, keys: Iterable[bytes], now: float) -> list[Dropped]:
         """These frames are brought into the mesh by somebody else; what therefore need not wait any longer."""

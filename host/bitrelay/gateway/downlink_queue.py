@@ -9,6 +9,7 @@ gateway that has most there. A frame of a class lower than all that wait is refu
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +22,14 @@ _RANKS: Final = {traffic: rank for rank, traffic in enumerate(Traffic)}
 @dataclass(slots=True, eq=False)
 class Waiting:
     """A frame and where it came from. signer: who signed it, if it is an announce. number: its place in the order of
-    coming, given by the queue."""
+    coming, given by the queue. told: other gateways of the mesh know that it goes."""
 
     frame: BridgeFrame
     origin: str
     gateway: bytes
     signer: bytes | None = None
     number: int = 0
+    told: bool = False
 
 
 class _Class:
@@ -124,9 +126,9 @@ class DownlinkQueue:
         if waiting.signer is not None and self._announces.get(waiting.frame.sender) is waiting:
             del self._announces[waiting.frame.sender]
 
-    def clear(self) -> list[Waiting]:
-        """Take out everything."""
-        gone = list(self._by_key.values())
+    def clear(self, which: Callable[[Waiting], bool] = lambda waiting: True) -> list[Waiting]:
+        """Take out everything that is so."""
+        gone = [waiting for waiting in self._by_key.values() if which(waiting)]
         for waiting in gone:
             self.remove(waiting)
         return gone

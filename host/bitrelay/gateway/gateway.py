@@ -4,8 +4,9 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,16 +15,18 @@ from ..mesh.relay_fee import HopFee
 from ..mesh.relay_ledger import RelayLedger
 from ..transports.token_bucket import TokenBucket
 from .bridge import Bridge, Drop
-from .bridge_frame import parse_frame
+from .bridge_frame import BridgeFrame, parse_frame
 from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
+from .local_crossing import LocalCrossing
 from .mesh_feed import MeshFeed
 from .mesh_memory import load_meshes, save_meshes
-from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
+from .message import MOST_SUBSCRIPTIONS, FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 from .store import FrameStore
 from .told import (
     GatewayJoined,
@@ -48,6 +51,8 @@ MOST_OFFERS: Final = 1024
 """Meshes of others that are remembered."""
 _BURST_S = 1.0
 _TOLD_AGAIN_S = 10.0
+_USUAL_MS = 100.0  # to another gateway and back
+_MOST_DOUBT_S = 0.5
 
 
 class Gateway:
@@ -84,21 +89,29 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._run = secrets.randbits(32)
+        self._joined: dict[str, tuple[bytes, ...]] = {}
         self._siblings: dict[str, tuple[bytes, ...]] = {}
+        """Of a mesh of ours: trusted gateways that join it; those of them that carry up what it says."""
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
         self._remembered = self._offers
+        self._kept = set(self._offers)
+        """Those of them that a trusted gateway offered."""
         self._reachable: set[str] = set()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
+        self._troubled: dict[str, float] = {}
         self._relays_up: dict[tuple[str, str], bool] = {}
         self._make_buckets()
-        self.room = WaitingRoom(store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms)
+        self.room = WaitingRoom(
+            store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms, failed=self._not_stored
+        )
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
-        notices = self._notices = SiblingNotices(exchange, self._siblings_of)
+        notices = self._notices = SiblingNotices(exchange, lambda mesh: self._joined.get(mesh, ()))
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
+        self._across = LocalCrossing(own, self._siblings_of_both, self._doubt_s, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -107,6 +120,7 @@ class Gateway:
             notices,
             self.numbers,
             siblings=self._siblings_of,
+            keeps=lambda mesh: mesh in self._kept,
             wall_ms=self._wall_ms,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,13 +133,13 @@ class Gateway:
         await self.exchange.start(self.hello())
         self.feed.start(before)
         self._loop.call_later(RECENT_MS / 1000, self.feed.forget_before)
-        self._begin(self._hear_gateways())
-        self._begin(self._look_after())
-        self._begin(self._tick())
+        self._begin(self._hear_gateways)
+        self._begin(self._look_after)
+        self._begin(self._tick)
         for mesh, links in self.relays.items():
             for link in links:
                 link.on_change = self._look_at_relays
-                self._begin(self._hear_mesh(mesh, link))
+                self._begin(partial(self._hear_mesh, mesh, link))
 
     async def stop(self) -> None:
         """Say goodbye, keep what is under way, and close. Harmless when repeated."""
@@ -151,6 +165,8 @@ class Gateway:
         self.bridge.configure(config.meshes)
         self._make_buckets()
         self.exchange.update(self.hello())
+        for mesh in self.relays:
+            self.feed.wake(mesh)
 
     def hello(self) -> Hello:
         """What we say of ourselves now."""
@@ -201,7 +217,7 @@ class Gateway:
             elif theirs:
                 self.uplink.heard(mesh, each, theirs, now)
             for target in ours:
-                self.feed.arrived(target, each, mesh, self.own, now)
+                self._across.heard(mesh, each, target, self.own, now)
             self.numbers.crossed("up", each.traffic, size)
 
     # --- from other gateways ---
@@ -226,13 +242,15 @@ class Gateway:
                 self._frame_came(gateway, message)
             case Receipt():
                 self.uplink.receipt(gateway, message)
-            case NoticeMessage(what, mesh, keys):
-                if gateway not in self._siblings.get(mesh, ()):
+            case NoticeMessage(what, mesh, keys, target):
+                if gateway not in self._joined.get(mesh, ()):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
-                    self.uplink.carried(gateway, mesh, keys)
+                    self.uplink.carried(gateway, mesh, keys, target)
+                    self._across.known(mesh, keys)
                 else:
                     self.bridge.brought(mesh, keys, self._loop.time())
+                    self._across.brought(mesh, keys, self._loop.time())
                     self.uplink.brought(mesh, keys)
 
     def _frame_came(self, gateway: bytes, message: FrameMessage) -> None:
@@ -241,13 +259,16 @@ class Gateway:
         self.numbers.carried(size)
         view = self.gateways.get(gateway)
         outcome = None
-        if not self._internet_down.consume(now, size) or not self._local.consume(now, size):
+        if not self._internet_down.consume(now, size) or self._local.tokens(now) < size:
             outcome = Outcome.OVER_BUDGET
             self.numbers.events["bandwidth"] += 1
         elif message.target not in self.relays:
             outcome = Outcome.REFUSED
-        elif message.origin in self.relays or view is None or view.hello.mesh(message.origin) is None:
-            # Of a mesh that it does not join, or of ours: nothing goes back where it came from.
+        elif view is None or view.hello.mesh(message.origin) is None:
+            # Of a mesh that it does not join.
+            outcome = Outcome.REFUSED
+        elif message.origin in self.relays and gateway not in self._joined[message.origin]:
+            # Of ours, and it is no other gateway of that: nothing goes back where it came from.
             outcome = Outcome.REFUSED
         frame = parse_frame(message.value)
         if frame is None:
@@ -258,7 +279,13 @@ class Gateway:
             self.feed.answer(gateway, message.target, frame.key, outcome)
             return
         heard_at = now - message.waited_ms / 1000
-        self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
+        if message.origin not in self.relays or message.origin == message.target:
+            # What is refused goes nowhere, so it takes nothing from what others bring.
+            if self.feed.arrived(message.target, frame, message.origin, gateway, heard_at) is Outcome.QUEUED:
+                self._local.take(size)
+        elif self._across.heard(message.origin, frame, message.target, gateway, now):
+            # Our relay may not have heard it. Whoever it falls to has, or we bring it in a moment.
+            self.feed.answer(gateway, message.target, frame.key, Outcome.KNOWN)
 
     def _gateway_up(self, view: GatewayView) -> None:
         known = self.gateways.get(view.peer_id)
@@ -275,21 +302,25 @@ class Gateway:
             return
         self._view_changed()
         self.uplink.gateway_gone(peer_id)
+        self._across.gateway_gone(peer_id)
+        self.feed.gateway_gone(peer_id)
         self._tell(GatewayLost(peer_id, reason))
 
     def _view_changed(self) -> None:
         views = list(self.gateways.values())
+        ours = [view for view in views if view.trusted]
+        self._joined = {mesh: tuple(v.peer_id for v in ours if v.hello.mesh(mesh)) for mesh in self.relays}
         self._siblings = {
-            mesh: tuple(v.peer_id for v in views if v.trusted and (offer := v.hello.mesh(mesh)) and offer.uplink)
+            mesh: tuple(v.peer_id for v in ours if (offer := v.hello.mesh(mesh)) and offer.uplink)
             for mesh in self.relays
         }
-        offers: dict[str, MeshOffer] = {}
-        for view in views:
-            for offer in view.hello.meshes:
-                if offer.name not in self.relays:
-                    offers[offer.name] = _merged(offers.get(offer.name), offer)
-        # A mesh that nobody offers for now is not forgotten: what is for it waits.
-        self._offers = dict(list((self._offers | offers).items())[-MOST_OFFERS:])
+        offers = _offered(views, self.relays)
+        self._kept |= {offer.name for view in views if view.trusted for offer in view.hello.meshes} & offers.keys()
+        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are
+        # there count more.
+        before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
+        self._offers = dict((*before, *offers.items())[-MOST_OFFERS:])
+        self._kept.intersection_update(self._offers)
         self._offers_changed()
         reachable = {name for name, offer in offers.items() if offer.downlink}
         for mesh in sorted(reachable - self._reachable):
@@ -306,12 +337,35 @@ class Gateway:
     def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
         return self._siblings.get(mesh, ())
 
+    def _siblings_of_both(self, mesh: str, target: str) -> tuple[bytes, ...]:
+        return tuple(
+            each
+            for each in self._siblings_of(mesh)
+            if (view := self.gateways.get(each)) is not None
+            and (offer := view.hello.mesh(target)) is not None
+            and offer.downlink
+        )
+
+    def _bring_across(self, target: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
+        outcome = self.feed.arrived(target, frame, origin, gateway, heard_at)
+        is_taken = outcome in (Outcome.QUEUED, Outcome.KNOWN) and any(link.is_up for link in self.relays[target])
+        if gateway == self.own and is_taken:
+            self._notices.tell(Notice.CARRIED, origin, frame.key, target)
+
+    def _doubt_s(self, mesh: str) -> float:
+        # Where there are others: as long as it takes to the farthest of them and back.
+        others = [self.gateways[each].latency_ms for each in self._joined.get(mesh, ()) if each in self.gateways]
+        if not others:
+            return 0.0
+        return min(_MOST_DOUBT_S, max(_USUAL_MS if ms is None else ms for ms in others) / 1000 + TICK_S)
+
     # --- upkeep ---
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self.uplink.tick()
+            self._across.tick(self._loop.time())
 
     async def _look_after(self) -> None:
         next_hello = self._loop.time() + HELLO_S
@@ -335,12 +389,13 @@ class Gateway:
                 await self.record.prune(self.config.ledger.keep_s)
 
     async def _remember_meshes(self) -> None:
-        if self._memory is not None and self._offers != self._remembered:
-            self._remembered = self._offers
+        kept = {name: offer for name, offer in self._offers.items() if name in self._kept}
+        if self._memory is not None and kept != self._remembered:
+            self._remembered = kept
             try:
-                await asyncio.to_thread(save_meshes, self._memory, self._offers)
+                await asyncio.to_thread(save_meshes, self._memory, kept)
             except BitrelayError as error:
-                self._tell(Trouble(error))
+                self._trouble("the meshes of others", error)
 
     def _look_at_relays(self) -> None:
         for mesh, links in self.relays.items():
@@ -351,9 +406,9 @@ class Gateway:
                 self._relays_up[mesh, link.name] = link.is_up
                 if link.is_up:
                     self._tell(RelayUp(mesh, link.name))
-                    self.feed.wake(mesh)
                 else:
                     self._tell(RelayLost(mesh, link.name, link.trouble or "it has gone"))
+                self.feed.wake(mesh)
             pressures = [link.pressure for link in links if link.is_up]
             if pressures:
                 self.bridge.relay_pressure(mesh, min(pressures), self._loop.time())
@@ -371,8 +426,20 @@ class Gateway:
 
     def _failed(self, count: int, error: BitrelayError) -> None:
         self.numbers.events["not in the ledger"] += count
-        _log.warning("%d relayed frames are not in the ledger: %s", count, error)
-        self._tell(Trouble(error))
+        self._trouble("the ledger", error)
+
+    def _not_stored(self, frames: Sequence[BridgeFrame], error: BitrelayError) -> None:
+        for frame in frames:
+            self.bridge.drops["up", frame.traffic, Drop.STORE_FULL] += 1
+        self._trouble("the store", error)
+
+    def _trouble(self, what: str, error: BitrelayError) -> None:
+        # Not with every frame.
+        now = self._loop.time()
+        if now - self._troubled.get(what, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
+            self._troubled[what] = now
+            _log.warning("There is trouble with %s: %s", what, error)
+            self._tell(Trouble(error))
 
     def _make_buckets(self) -> None:
         # A second's worth at once.
@@ -384,10 +451,19 @@ class Gateway:
     def _wall_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        task.add_done_callback(_tell_failure)
-        self._tasks.append(task)
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(self._loop.create_task(steadily(work, self.numbers.failed)))
+
+
+def _offered(views: Sequence[GatewayView], ours: Container[str]) -> dict[str, MeshOffer]:
+    # What is offered of each mesh, without ours. Of one that a trusted gateway joins, no stranger has a say.
+    of_trusted = {offer.name for view in views if view.trusted for offer in view.hello.meshes}
+    offers: dict[str, MeshOffer] = {}
+    for view in views:
+        for offer in view.hello.meshes:
+            if offer.name not in ours and (view.trusted or offer.name not in of_trusted):
+                offers[offer.name] = _merged(offers.get(offer.name), offer)
+    return offers
 
 
 def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
@@ -399,11 +475,5 @@ def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
         known.geohash or offer.geohash,
         known.downlink or offer.downlink,
         known.uplink or offer.uplink,
-        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe))),
+        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
     )
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway has failed", exc_info=error)

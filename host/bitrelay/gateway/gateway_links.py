@@ -24,6 +24,7 @@ from ..transports.gate import Gate
 from ..transports.limits import Admission, ConnectionLimits, is_known_good, known_addresses
 from ..transports.peer_channel import ChannelConfig
 from ..transports.selector import TransportType
+from ..transports.token_bucket import TokenBucket
 from ..transports.transport import DataReceived, Ended, Failed, Transport
 from .config import FederationConfig
 from .dialing import Dialer
@@ -40,12 +41,20 @@ HELLO_S: Final = 10.0
 """For the first hello of a gateway that connects."""
 SILENT_S: Final = 30.0
 """Without a word for so long, a gateway is gone (row GWY-20)."""
+MOST_HELLOS, HELLOS_PER_S = 10, 1.0
+"""At once, and in the long run: what is said more often is not worth the work, and comes again."""
 SEND_S: Final = 5.0
 """For a message to be taken."""
 MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
 FLUSH_S: Final = 1.0
-_PER_ADDRESS, _STRANGER_S, _TRUSTED_S = 8, 10.0, 0.0
+NO_ROOM: Final = "no room for more strangers"
+_PER_ADDRESS, _STRANGER_S, _ANYBODY_S = 8, 10.0, 1.0
+_PER_MINUTE: Final = 10
+_LEAST_PER_MINUTE: Final = 200
+"""So many may come, for each place and in all, that one address cannot use them up."""
+_KEPT_FOR_KNOWN, _KEPT_FOR_OUTBOUND, _KEPT_FOR_NEWCOMERS = 5, 10, 10
+"""One of so many places each; the last for who has not proved yet that it is no stranger."""
 HEALTH: Final = HealthCheck(timeout_s=1.0, misses=2, round_trips=1.5, insists=True)
 """Who leaves two pings unanswered, each for a second or one and a half usual round trips, has vanished."""
 CHANNEL: Final = ChannelConfig(linger_s=10.0)
@@ -63,6 +72,7 @@ class _Link:
         self.trusted = False
         self.since = now
         self.heard_at = now
+        self.hellos = TokenBucket(MOST_HELLOS, HELLOS_PER_S)
         self.said_at = now
         self.due = asyncio.Event()
         self.leaving: str | None = None
@@ -211,11 +221,11 @@ class GatewayLinks:
             # Before the handshake all that come from one router are alike, and a fleet may be behind one. Whoever is
             # not trusted is hung up on after it, unless the gateway is open to strangers: to that few are let in.
             max_per_address=_PER_ADDRESS if config.is_open else total,
-            max_per_minute=total,
-            cooldown_s=_STRANGER_S if config.is_open else _TRUSTED_S,
+            max_per_minute=max(_PER_MINUTE * total, _LEAST_PER_MINUTE),
+            cooldown_s=_STRANGER_S if config.is_open else _ANYBODY_S,
             known_at_once=total,
-            kept_for_known=total // 5,
-            kept_for_outbound=total // 10,
+            kept_for_known=total // _KEPT_FOR_KNOWN,
+            kept_for_outbound=total // _KEPT_FOR_OUTBOUND,
         )
         admission = Admission(limits, known_sources=sources)
         return partial(ConnectionManager, is_known=self._is_known, admission=admission)
@@ -302,8 +312,11 @@ class GatewayLinks:
             await self._events.put(MessageCame(peer_id, message))
 
     async def _greeted(self, link: _Link, hello: Hello) -> None:
-        before, link.hello = link.hello, hello
         now = _now()
+        if not link.hellos.consume(now):
+            self._counts["too many hellos"] += 1
+            return
+        before, link.hello = link.hello, hello
         if before is None:
             self._presence.came(link.peer_id, now)
         elif hello.run != before.run and now - link.said_at > 1.0:
@@ -314,6 +327,10 @@ class GatewayLinks:
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
+        if self._is_one_too_many(link):
+            link.leaving = NO_ROOM
+            self.gate.refused[NO_ROOM] += 1
+            await self._net.disconnect(link.peer_id)
         while self._has(link):
             link.due.clear()
             await self._say_hello(link)
@@ -348,6 +365,14 @@ class GatewayLinks:
             return str(reason or Ended.LOST)
         # It is beneath that it was hung up on: for want of answers, or of room, which strangers make for known ones.
         return "it does not answer" if self.gate.trusts(link.peer_id) else "it does not answer, or there is no room"
+
+    def _is_one_too_many(self, link: _Link) -> bool:
+        # Strangers leave places in which others, who come from anywhere, can prove that they are trusted.
+        total = self._config.links
+        most = total - total // _KEPT_FOR_KNOWN - total // _KEPT_FOR_OUTBOUND
+        most -= max(total // _KEPT_FOR_NEWCOMERS, 1) if total > 2 else 0
+        strangers = [each for each in self._links.values() if not self.gate.trusts(each.peer_id)]
+        return link in strangers[most:]
 
     def _missed(self, link: _Link) -> str | None:
         now = _now()

@@ -5,8 +5,9 @@ Before frames go into a mesh its other gateways are told of them, so that these 
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..errors import BitrelayError
@@ -15,11 +16,12 @@ from ..transports.fair_queue import Traffic
 from .bridge import OUTCOMES, Bridge, Down
 from .bridge_frame import BridgeFrame
 from .exchange import Exchange
-from .message import Message, Notice, Outcome, Receipt
+from .message import Notice, Outcome, Receipt
 from .numbers import Numbers
 from .relay_link import RelayLink
 from .relay_record import RelayRecord
 from .sibling_notices import SiblingNotices
+from .steady import steadily
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,10 @@ AT_ONCE: Final = 8
 AGAIN_S: Final = 0.5
 """After a relay did not take a frame."""
 MOST_RECEIPTS: Final = 4096
+"""That wait for one gateway."""
 RECEIPT_S: Final = 5.0
+STOP_S: Final = 1.0
+"""For what a relay is to take yet when we stop."""
 _MOST_ORIGINS = 8192
 
 
@@ -58,38 +63,53 @@ class MeshFeed:
         self._loop = asyncio.get_running_loop()
         self._wake = {mesh: asyncio.Event() for mesh in relays}
         self._heard_at: OrderedDict[tuple[str, bytes], float] = OrderedDict()
-        self._receipts: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue(MOST_RECEIPTS)
+        self._receipts: dict[bytes, deque[Receipt]] = {}
+        """By gateway: one that takes none holds up nobody else's."""
+        self._answering: set[asyncio.Task[None]] = set()
         self._before: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
+        self._stopping = asyncio.Event()
 
     def start(self, before: set[tuple[str, bytes]]) -> None:
         """before: meshes and hashes of frames that went there before we were started: they do not go again."""
         self._before = before
-        tasks = [self._feed(mesh) for mesh in self._relays]
-        self._tasks = [self._loop.create_task(task) for task in (*tasks, self._send_receipts())]
-        for task in self._tasks:
-            task.add_done_callback(_tell_failure)
+        feeds = [partial(self._feed, mesh) for mesh in self._relays]
+        self._tasks = [self._loop.create_task(steadily(feed, self._numbers.failed)) for feed in feeds]
 
     def forget_before(self) -> None:
         """It was long ago."""
         self._before.clear()
 
     async def stop(self) -> None:
-        """Nothing goes into a mesh any more; harmless when repeated."""
-        for task in self._tasks:
+        """Nothing more goes into a mesh than others were told of; harmless when repeated."""
+        self._stopping.set()
+        for wake in self._wake.values():
+            wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+        tasks = [*self._tasks, *self._answering]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     def wake(self, mesh: str) -> None:
         """Something may go into it now."""
         self._wake[mesh].set()
 
-    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
-        """A frame for a mesh of ours has come. gateway: who sent it, ourselves for one of another mesh of ours."""
+    def gateway_gone(self, gateway: bytes) -> None:
+        """It need not be told anything any more."""
+        waiting = self._receipts.get(gateway)
+        if waiting:
+            self._numbers.events["receipts dropped"] += len(waiting)
+            waiting.clear()
+
+    def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> Outcome:
+        """A frame for a mesh of ours has come: what becomes of it, which its gateway is told. gateway: who sent it,
+        ourselves for one of another mesh of ours."""
         if gateway != self._own and not any(relay.is_up for relay in self._relays[mesh]):
             self.answer(gateway, mesh, frame.key, Outcome.NO_RELAY)
-            return
+            return Outcome.NO_RELAY
         if self._before and (mesh, packet_hash(frame.value)) in self._before:
             self._bridge.remember(mesh, (frame.key,), self._loop.time())
         outcome = self._bridge.arrived(mesh, frame, origin, gateway, self._loop.time(), self._wall_ms())
@@ -107,14 +127,22 @@ class MeshFeed:
                 self._heard_at.popitem(last=False)
             self._wake[mesh].set()
         self._tell_dropped()
+        return outcome
 
     async def _feed(self, mesh: str) -> None:
         wake = self._wake[mesh]
-        while True:
+        without = 0
+        while not self._stopping.is_set():
             wake.clear()
             batch: list[Down] = []
             wait: float | None = AGAIN_S
+            await self._record.room()
+            if self._stopping.is_set():
+                return
             relay = self._relay_of(mesh)
+            without = 0 if relay is not None else without + 1
+            if without > 1:
+                self._bridge.no_relay(mesh)
             if relay is not None:
                 while len(batch) < AT_ONCE:
                     found = self._bridge.next_down(mesh, self._loop.time(), self._wall_ms())
@@ -130,7 +158,6 @@ class MeshFeed:
                 if not await self._send(mesh, relay, batch):
                     wait = AGAIN_S
             if wait == 0.0:
-                await self._record.room()
                 continue
             try:
                 async with asyncio.timeout(wait):
@@ -142,7 +169,10 @@ class MeshFeed:
         for number, down in enumerate(batch):
             try:
                 await relay.send(down.value)
-            except BitrelayError as error:
+            except Exception as error:
+                if not isinstance(error, BitrelayError):
+                    _log.exception("The relay %s failed, by a fault of bitrelay's own", relay.name)
+                    self._numbers.failed()
                 _log.info("The relay %s did not take a frame: %s", relay.name, error)
                 self._numbers.events["relay did not take it"] += 1
                 for left in reversed(batch[number:]):
@@ -179,19 +209,31 @@ class MeshFeed:
 
     def answer(self, gateway: bytes, mesh: str, key: bytes, outcome: Outcome) -> None:
         """Say what becomes of a frame to the gateway that sent it."""
-        try:
-            self._receipts.put_nowait((gateway, Receipt(mesh, key, outcome)))
-        except asyncio.QueueFull:
+        waiting = self._receipts.get(gateway)
+        if self._stopping.is_set():
+            return  # whoever sent it sends it to another one
+        if waiting is None:
+            waiting = self._receipts[gateway] = deque()
+            task = self._loop.create_task(self._send_receipts(gateway, waiting))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+            task.add_done_callback(_tell_failure)
+        if len(waiting) >= MOST_RECEIPTS:
             self._numbers.events["receipts dropped"] += 1
+        else:
+            waiting.append(Receipt(mesh, key, outcome))
 
-    async def _send_receipts(self) -> None:
-        while True:
-            gateway, receipt = await self._receipts.get()
-            try:
-                async with asyncio.timeout(RECEIPT_S):
-                    await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
-            except (BitrelayError, TimeoutError):
-                self._numbers.events["receipts dropped"] += 1
+    async def _send_receipts(self, gateway: bytes, waiting: deque[Receipt]) -> None:
+        try:
+            while waiting:
+                receipt = waiting.popleft()
+                try:
+                    async with asyncio.timeout(RECEIPT_S):
+                        await self._exchange.send(gateway, receipt, Traffic.INTERACTIVE)
+                except (BitrelayError, TimeoutError):
+                    self._numbers.events["receipts dropped"] += 1
+        finally:
+            del self._receipts[gateway]
 
 
 def _tell_failure(task: asyncio.Task[Any]) -> None:

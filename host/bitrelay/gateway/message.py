@@ -5,7 +5,7 @@
 | 1 | hello | version u8, name, fee u32, capacity u32, load u8, uptime u32, run u32, count u8 and meshes |
 | 2 | frame | mesh of origin, mesh it is for, how long it has been under way u32, the frame |
 | 3 | receipt | mesh it was for, key (16), outcome u8 |
-| 4 | notice | what u8, mesh, count u8, keys (16 each) |
+| 4 | notice | what u8, mesh, count u8, keys (16 each); of 1 (carried) the mesh they were carried to |
 
 A mesh in a hello: name, geohash, flags u8, count u8 and subscriptions, each a text.
 A text is its length u8 and printable UTF-8. Names of meshes have 1 to 64 bytes.
@@ -24,6 +24,8 @@ MOST_KEYS: Final = 255
 MOST_NAME: Final = 64
 MOST_BYTES: Final = 16 * 1024
 """Of any message."""
+MOST_HELLO: Final = MOST_BYTES - 16
+"""Room is left for what an engine says with it."""
 
 _HELLO, _FRAME, _RECEIPT, _NOTICE = 1, 2, 3, 4
 _U32 = (1 << 32) - 1
@@ -53,7 +55,7 @@ class Notice(IntEnum):
     """What gateways of one mesh tell one another."""
 
     CARRIED = 1
-    """These frames of the mesh were carried up: the others need not."""
+    """These frames of the mesh were carried to another one: the others need not."""
     INTAKE = 2
     """These frames from the internet go into the mesh now: who hears them there knows that they are not of it."""
 
@@ -115,9 +117,12 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class NoticeMessage:
+    """mesh: of which both are gateways. target: where they were carried to (CARRIED)."""
+
     what: Notice
     mesh: str
     keys: tuple[bytes, ...]
+    target: str = ""
 
 
 Message = Hello | FrameMessage | Receipt | NoticeMessage
@@ -132,10 +137,11 @@ def encode(message: Message) -> bytes:
             return bytes((_FRAME,)) + _mesh(origin) + _mesh(target) + min(waited, _U32).to_bytes(4, "big") + value
         case Receipt(mesh, key, outcome):
             return bytes((_RECEIPT,)) + _mesh(mesh) + _key(key) + bytes((outcome,))
-        case NoticeMessage(what, mesh, keys):
+        case NoticeMessage(what, mesh, keys, target):
             if not 0 < len(keys) <= MOST_KEYS:
                 raise ValueError("a notice has 1 to 255 keys")
-            return bytes((_NOTICE, what)) + _mesh(mesh) + bytes((len(keys),)) + b"".join(map(_key, keys))
+            said = bytes((_NOTICE, what)) + _mesh(mesh) + bytes((len(keys),)) + b"".join(map(_key, keys))
+            return said + _mesh(target) if what is Notice.CARRIED else said
         case Hello():
             return _hello(message)
 
@@ -157,8 +163,9 @@ def decode(data: bytes) -> Message | None:
             case 4:
                 what, mesh = Notice(reader.u8()), reader.mesh()
                 keys = tuple(reader.take(KEY_SIZE) for _ in range(reader.u8()))
+                target = reader.mesh() if what is Notice.CARRIED else ""
                 reader.end()
-                return NoticeMessage(what, mesh, keys) if keys else None
+                return NoticeMessage(what, mesh, keys, target) if keys else None
     except ValueError:
         pass
     return None
@@ -183,7 +190,10 @@ def _hello(hello: Hello) -> bytes:
         flags = _DOWNLINK * mesh.downlink | _UPLINK * mesh.uplink
         parts += [_mesh(mesh.name), _text(mesh.geohash), bytes((flags, len(mesh.subscribe)))]
         parts += map(_text, mesh.subscribe)
-    return b"".join(parts)
+    data = b"".join(parts)
+    if len(data) > MOST_HELLO:
+        raise ValueError("too many meshes and subscriptions to be told")
+    return data
 
 
 def _read_hello(reader: "_Reader") -> Hello | None:

@@ -1,6 +1,6 @@
 """The numbers of a gateway for Prometheus, at http://HOST:PORT/metrics: names begin with bitrelay_gateway_.
 
-prometheus_client serves them from threads of its own. What they show is read in the gateway's event loop when somebody
+They are served from threads of their own. What they show is read in the gateway's event loop when somebody
 asks, so that nothing is kept twice and nothing is read while it changes.
 """
 
@@ -13,11 +13,12 @@ from threading import Thread
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..errors import PortBusy, PortError
+from .metrics_server import serve
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class MetricsServer:
         registry.register(_Numbers(asyncio.get_running_loop(), self._read))
         try:
             # In a thread: it asks for this host's name.
-            self._server = await asyncio.to_thread(start_http_server, self._port, self._host, registry)
+            self._server = await asyncio.to_thread(serve, self._host, self._port, registry)
         except OSError as error:
             where = f"{self._host}:{self._port}"
             hint = 'Give another port in [metrics], or listen = "off"'

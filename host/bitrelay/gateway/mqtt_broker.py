@@ -142,6 +142,10 @@ async def _leave(client: "aiomqtt.Client") -> None:
 
     with suppress(MqttError):
         await client.__aexit__(None, None, None)
+    # After what cannot be read, as no broker sends it, the socket is left open, and the same is read for ever.
+    paho = cast("Any", client)._client
+    if paho.socket() is not None:
+        paho._sock_close()
     # After what nobody wants to read any more comes how it ended, which asyncio complains of unless it is read.
     with suppress(MqttError):
         async for _ in client.messages:

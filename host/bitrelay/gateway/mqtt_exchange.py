@@ -51,6 +51,8 @@ HELLO_S: Final = 10.0
 """How often we say that we are there (row GWY-20)."""
 _SWEEP_S: Final = 1.0
 """How often silence is looked for, and how often at most a change is told."""
+STEADY_S: Final = 10.0
+"""A connection that lasted so long was a good one: pauses begin anew."""
 ECHO_S: Final = 5.0
 """Within this our own hello comes back from the broker, if it lets us write and read."""
 _STOP_S: Final = 1.0
@@ -134,10 +136,7 @@ class MqttExchange(Exchange):
 
     def update(self, hello: Hello) -> None:
         """Raises BadData for a hello that is too long."""
-        encoded = _encoded(hello)
-        if len(encoded) > MOST_BYTES - _RTT_BYTES:
-            raise BadData("the gateway's meshes and subscriptions are too many to be told")
-        self._hello, self._hello_bytes = hello, encoded
+        self._hello, self._hello_bytes = hello, _encoded(hello)
         self._said.set()
 
     def gateways(self) -> list[GatewayView]:
@@ -197,6 +196,7 @@ class MqttExchange(Exchange):
 
         wait_s = self._retry.first_s
         while True:
+            began = self._now()
             self._has_spoken = slow = False
             try:
                 await self._one_connection(tls)
@@ -206,7 +206,7 @@ class MqttExchange(Exchange):
             except (MqttError, OSError, ValueError) as error:  # ValueError: a host name that cannot be one
                 trouble, slow = trouble_of(error, self._config)
                 self._tell(trouble)
-            if self._has_spoken:
+            if self._now() - began >= STEADY_S:
                 wait_s = self._retry.first_s
             await asyncio.sleep((self._retry.most_s if slow else wait_s) * random.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, self._retry.most_s)

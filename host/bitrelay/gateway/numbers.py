@@ -63,6 +63,10 @@ class Numbers:
         """So many bytes went to or came from another gateway."""
         self._interval["internet"] += size
 
+    def failed(self) -> None:
+        """A task ended by a fault of ours, and goes on."""
+        self.events["faults"] += 1
+
     def delayed(self, ms: float) -> None:
         """A frame went down so long after it was heard."""
         self.delay_sum_ms += ms

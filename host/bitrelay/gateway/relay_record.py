@@ -124,4 +124,5 @@ class RelayRecord:
         except BitrelayError as error:
             self._failed(0, error)
         finally:
-            self._writing = None
+            # What came meanwhile waits for nobody else.
+            self._writing = self._loop.create_task(self._write()) if self._gathered else None

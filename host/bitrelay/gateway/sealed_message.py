@@ -70,6 +70,8 @@ class Refusal(StrEnum):
     STALE = "stale"
     """Its time is too far from ours."""
     REPLAYED = "replayed"
+    OUTDATED = "outdated"
+    """A hello that came after one that was said later."""
     OLD_SESSION = "old session"
     """Its sender has begun another one since, or ended this one."""
     TOO_MANY = "too many senders"
@@ -199,6 +201,8 @@ class Opener:
         is_hello = opened.kind is Kind.HELLO
         if known.window.fault(number) is not None and not (is_hello and number == known.hello):
             return Refusal.REPLAYED
+        if is_hello and number < known.hello:
+            return Refusal.OUTDATED
         known.window.mark(number)
         known.heard_ms = now_ms
         if is_hello:

@@ -24,25 +24,25 @@ class SiblingNotices:
         self._exchange = exchange
         self._siblings = siblings
         self._loop = asyncio.get_running_loop()
-        self._gathered: dict[tuple[Notice, str], list[bytes]] = {}
+        self._gathered: dict[tuple[Notice, str, str], list[bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def tell(self, what: Notice, mesh: str, key: bytes) -> None:
-        """Tell them soon."""
+    def tell(self, what: Notice, mesh: str, key: bytes, target: str = "") -> None:
+        """Tell them soon. target: where it was carried to."""
         if not any(True for _ in self._siblings(mesh)):
             return
-        keys = self._gathered.setdefault((what, mesh), [])
+        keys = self._gathered.setdefault((what, mesh, target), [])
         keys.append(key)
         if len(keys) >= MOST_KEYS:
             self._send_gathered()
         elif self._timer is None:
             self._timer = self._loop.call_later(GATHER_S, self._send_gathered)
 
-    def tell_now(self, what: Notice, mesh: str, keys: list[bytes]) -> None:
+    def tell_now(self, what: Notice, mesh: str, keys: list[bytes], target: str = "") -> None:
         """Tell them at once; the notice is on its way before anything that is sent later to the same gateway."""
         for gateway in self._siblings(mesh):
-            task = self._loop.create_task(self._send(gateway, NoticeMessage(what, mesh, tuple(keys))))
+            task = self._loop.create_task(self._send(gateway, NoticeMessage(what, mesh, tuple(keys), target)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -56,8 +56,8 @@ class SiblingNotices:
     def _send_gathered(self) -> None:
         self._timer = None
         gathered, self._gathered = self._gathered, {}
-        for (what, mesh), keys in gathered.items():
-            self.tell_now(what, mesh, keys)
+        for (what, mesh, target), keys in gathered.items():
+            self.tell_now(what, mesh, keys, target)
 
     async def _send(self, gateway: bytes, message: NoticeMessage) -> None:
         try:

@@ -4,12 +4,14 @@ In SQLite: what put() has returned for survives the end of the process and of th
 bytes and age; when full, the oldest of the lowest class goes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..errors import DiskFull
 from ..sqlite_file import Schema, open_database, told, transaction
 from ..transports.fair_queue import Traffic
 from .bridge_frame import BridgeFrame, parse_frame
@@ -33,12 +35,13 @@ CREATE TABLE frames (
     expires_at REAL NOT NULL,
     UNIQUE (target, key)
 );
-CREATE INDEX frames_by_target ON frames (target, number);
+CREATE INDEX frames_in_order ON frames (target, heard_ms, number);
 CREATE INDEX frames_by_rank ON frames (rank DESC, number, size);
 CREATE INDEX frames_by_end ON frames (expires_at, size);
 """,
 )
 
+_BEFORE_ALL: Final = -1 << 63
 # The highest goes first when there is no room.
 _RANK: Final = {Traffic.INTERACTIVE: 0, Traffic.STREAMING: 1, Traffic.BULK: 2, Traffic.BACKGROUND: 3}
 
@@ -55,8 +58,9 @@ class Stored:
 
 
 class FrameStore:
-    """The frames that wait, by target mesh, in the order they were heard. Not for use from several threads at once;
-    its calls may block for as long as the disk does, so callers use asyncio.to_thread or accept it.
+    """The frames that wait, by target mesh, in the order they were heard, whenever they were put. Not for use from
+    several threads at once; its calls may block for as long as the disk does, so callers use asyncio.to_thread or
+    accept it.
 
     clock: Unix seconds. expired, dropped: how many went for their age, and for want of room or because they cannot be
     read any more. set_aside: where a damaged file is that was there.
@@ -81,12 +85,17 @@ class FrameStore:
             raise
 
     def put(self, origin: str, target: str, frames: Sequence[tuple[BridgeFrame, float]], heard_ms: int) -> None:
-        """Keep frames for a mesh, each with the Unix time in seconds until which phones accept it; one that is there
-        already (key and target) is left. Raises DiskFull, PortError, PortBusy: then none of them is kept."""
-        # A clock that was set back must not keep them for longer.
-        latest = min(heard_ms / 1000, self._clock()) + self._config.age_s
+        """As put_all, of frames that were heard at the same time."""
+        self.put_all(origin, target, [(frame, until, heard_ms) for frame, until in frames])
+
+    def put_all(self, origin: str, target: str, frames: Sequence[tuple[BridgeFrame, float, int]]) -> None:
+        """Keep frames for a mesh, each with the Unix time in seconds until which phones accept it, and the one in
+        milliseconds when it was heard; one that is there already (key and target) is left. Raises DiskFull, PortError,
+        PortBusy: then none of them is kept."""
         with self._writing():
-            for frame, until in frames:
+            for frame, until, heard_ms in frames:
+                # A clock that was set back must not keep it for longer.
+                latest = min(heard_ms / 1000, self._clock()) + self._config.age_s
                 size = len(frame.value)
                 new = self._database.execute(
                     "INSERT INTO frames (target, key, origin, value, size, rank, heard_ms, expires_at) "
@@ -107,23 +116,25 @@ class FrameStore:
             self._make_room()
 
     def first(self, target: str, most: int) -> list[Stored]:
-        """The next ones for a mesh that phones still accept, oldest first; the others are let go and counted.
+        """The next ones for a mesh that phones still accept, as they were heard; the others are let go and counted, if
+        there is room on the disk for that.
 
         Raises DiskFull, PortError, PortBusy.
         """
-        self.expire()
+        with suppress(DiskFull):
+            self.expire()
         found: list[Stored] = []
-        after = 0
+        after = (_BEFORE_ALL, 0)
         while len(found) < most:
             with told(self.path):
                 rows = self._database.execute(
-                    "SELECT number, origin, key, value, heard_ms FROM frames WHERE target = ? AND number > ? "
-                    "ORDER BY number LIMIT ?",
-                    (target, after, most - len(found)),
+                    "SELECT number, origin, key, value, heard_ms FROM frames WHERE target = ? "
+                    "AND (heard_ms, number) > (?, ?) AND expires_at > ? ORDER BY heard_ms, number LIMIT ?",
+                    (target, *after, self._clock(), most - len(found)),
                 ).fetchall()
             if not rows:
                 break
-            after = rows[-1][0]
+            after = rows[-1][4], rows[-1][0]
             for number, *facts in rows:
                 stored = _stored(number, target, *facts)
                 if stored is not None:
@@ -139,11 +150,18 @@ class FrameStore:
             for number in numbers:
                 self._let_go("number = ?", number)
 
-    def targets(self) -> dict[str, int]:
-        """How many wait, by mesh; none of them is 0. Raises PortError, PortBusy."""
+    def targets(self, but: Collection[int] = ()) -> dict[str, int]:
+        """How many wait that phones still accept, by mesh, without those of these numbers; none of them is 0.
+
+        Raises PortError, PortBusy.
+        """
+        wanted = "FROM frames WHERE typeof(target) = 'text' AND expires_at > ?"
         with told(self.path):
-            question = "SELECT target, count(*) FROM frames WHERE typeof(target) = 'text' GROUP BY target"
-            return dict(self._database.execute(question).fetchall())
+            if but:
+                rows = self._database.execute(f"SELECT target, number {wanted}", (self._clock(),))
+                return dict(Counter(target for target, number in rows if number not in but))
+            question = f"SELECT target, count(*) {wanted} GROUP BY target"
+            return dict(self._database.execute(question, (self._clock(),)).fetchall())
 
     def expire(self) -> int:
         """Let go of what is too old; how many that was. Raises DiskFull, PortError, PortBusy."""
@@ -157,8 +175,8 @@ class FrameStore:
 
     def _begin(self) -> None:
         with self._writing():
-            # What is counted below has to be so: SQLite holds no column to its type.
-            wrong = "typeof(size) != 'integer' OR size IS NOT length(value)"
+            # What is counted and sorted by has to be so: SQLite holds no column to its type.
+            wrong = "typeof(size) != 'integer' OR size IS NOT length(value) OR typeof(heard_ms) != 'integer'"
             self.dropped += self._database.execute(f"DELETE FROM frames WHERE {wrong}").rowcount
             question = "SELECT count(*), coalesce(sum(size), 0) FROM frames"
             self._count, self._bytes = self._database.execute(question).fetchone()

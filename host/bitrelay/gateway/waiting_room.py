@@ -4,17 +4,16 @@ put() is done with a frame at once; it is on the disk within FLUSH_S.
 """
 
 import asyncio
-import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 from ..errors import BitrelayError
 from .bridge_frame import BridgeFrame
 from .store import FrameStore, Stored
 
-_log = logging.getLogger(__name__)
+Value = TypeVar("Value")
 
 FLUSH_S: Final = 0.05
 MOST_PENDING: Final = 4096
@@ -22,7 +21,11 @@ MOST_PENDING: Final = 4096
 
 
 class WaitingRoom:
-    """expires_in: for how many seconds a frame is still acceptable. wall_ms: Unix milliseconds."""
+    """expires_in: for how many seconds a frame is still acceptable. wall_ms: Unix milliseconds. failed: called when the
+    disk does not do as it should, with the frames that are lost by that and why.
+
+    Nothing raises for the disk's sake. What is done with while it cannot be written is remembered, and not given again.
+    """
 
     def __init__(
         self,
@@ -30,17 +33,19 @@ class WaitingRoom:
         *,
         expires_in: Callable[[BridgeFrame, int], float],
         wall_ms: Callable[[], int],
+        failed: Callable[[Sequence[BridgeFrame], BitrelayError], None],
     ) -> None:
         self.random = random.Random()
-        self.trouble: BitrelayError | None = None
-        """Why the last write failed; None if it did not."""
         self._store = store
         self._expires_in = expires_in
         self._wall_ms = wall_ms
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._disk = asyncio.Lock()
         self._pending: dict[tuple[str, str], list[tuple[BridgeFrame, float, int]]] = {}
         self._pending_count = 0
+        self._done: set[int] = set()
+        """What is done with and may still be on the disk."""
         self._counts: Counter[str] = Counter(store.targets())
         self._flushing: asyncio.Task[None] | None = None
 
@@ -75,41 +80,24 @@ class WaitingRoom:
         return True
 
     async def first(self, target: str, most: int) -> list[Stored]:
-        """The next ones for a mesh, oldest first."""
+        """The next ones for a mesh, oldest first; none if they cannot be read."""
         await self.flush()
-        async with self._disk:
-            stored = await asyncio.to_thread(self._store.first, target, most)
-            await self._count()
-        return stored
+        return await self._on_disk(self._first(target, most))
 
-    async def done(self, target: str, numbers: Sequence[int]) -> None:
+    async def done(self, numbers: Sequence[int]) -> None:
         """These arrived, or need not."""
         if numbers:
-            async with self._disk:
-                await asyncio.to_thread(self._store.done, numbers)
-                await self._count()
+            self._done.update(numbers)
+            await self._on_disk(self._let_go())
 
     async def expire(self) -> None:
         """Let go of what is too old."""
-        if any(self._counts.values()):
-            async with self._disk:
-                await asyncio.to_thread(self._store.expire)
-                await self._count()
+        if self._done or any(self._counts.values()):
+            await self._on_disk(self._expire())
 
     async def flush(self) -> None:
         """Have all that was put on the disk."""
-        async with self._disk:
-            pending, self._pending = self._pending, {}
-            self._pending_count = 0
-            for (origin, target), frames in pending.items():
-                try:
-                    await asyncio.to_thread(self._put, origin, target, frames)
-                    self.trouble = None
-                except BitrelayError as error:
-                    _log.warning("Frames for %s are lost: %s", target, error)
-                    self.trouble = error
-            if pending:
-                await self._count()
+        await self._on_disk(self._flush())
 
     async def close(self) -> None:
         if self._flushing is not None:
@@ -118,17 +106,59 @@ class WaitingRoom:
         await self.flush()
         self._store.close()
 
-    def _put(self, origin: str, target: str, frames: list[tuple[BridgeFrame, float, int]]) -> None:
-        for heard_ms in dict.fromkeys(heard for _, _, heard in frames):
-            self._store.put(
-                origin, target, [(frame, until) for frame, until, heard in frames if heard == heard_ms], heard_ms
-            )
+    async def _on_disk(self, work: Coroutine[Any, Any, Value]) -> Value:
+        # One thread at a time has the store, also when whoever waits for it is cancelled.
+        async def alone() -> Value:
+            async with self._disk:
+                return await work
+
+        return await asyncio.shield(self._loop.create_task(alone()))
+
+    async def _first(self, target: str, most: int) -> list[Stored]:
+        try:
+            stored = await asyncio.to_thread(self._store.first, target, most + len(self._done))
+            await self._count()
+        except BitrelayError as error:
+            self._failed((), error)
+            return []
+        return [each for each in stored if each.number not in self._done][:most]
+
+    async def _let_go(self) -> None:
+        try:
+            numbers = list(self._done)
+            await asyncio.to_thread(self._store.done, numbers)
+            self._done.difference_update(numbers)
+        except BitrelayError as error:
+            self._failed((), error)
+        await self._count()
+
+    async def _expire(self) -> None:
+        try:
+            await asyncio.to_thread(self._store.expire)
+        except BitrelayError as error:
+            self._failed((), error)
+        await self._let_go() if self._done else await self._count()
+
+    async def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        self._pending_count = 0
+        for (origin, target), frames in pending.items():
+            try:
+                await asyncio.to_thread(self._store.put_all, origin, target, frames)
+            except BitrelayError as error:
+                self._failed([frame for frame, _, _ in frames], error)
+        if pending:
+            await self._count()
 
     async def _count(self) -> None:
-        counts = await asyncio.to_thread(self._store.targets)
+        try:
+            counts = Counter(await asyncio.to_thread(self._store.targets, frozenset(self._done)))
+        except BitrelayError as error:
+            self._failed((), error)
+            return
         for (_, target), frames in self._pending.items():
-            counts[target] = counts.get(target, 0) + len(frames)
-        self._counts = Counter(counts)
+            counts[target] += len(frames)
+        self._counts = counts
 
     async def _flush_soon(self) -> None:
         await asyncio.sleep(FLUSH_S)
