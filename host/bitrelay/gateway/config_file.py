@@ -67,6 +67,8 @@ def examine(path: Path) -> tuple[ConfigFile | None, list[TomlError]]:
     try:
         source = Source(path)
     except TomlError as error:
+        if not path.exists():
+            error.hint = "`bitrelay gateway init FILE` writes one"
         return None, [error]
     reading = _Reading(source)
     config = reading.config()
