@@ -12,6 +12,7 @@ async def test_one_gateway_carries_every_frame_once_and_records_it() -> None:
     assert figures.per_s > 0
 
 
+@pytest.mark.requirement("GWY-06")
 @pytest.mark.requirement("GWY-19")
 async def test_two_gateways_on_each_mesh_share_the_work_over_real_links() -> None:
     figures = await run_pairs(200, per_s=100)

@@ -1,10 +1,13 @@
 """Kills gateways at random moments under load and starts them again at once, as systemd would; run as a command.
 
 python tests/gateway/kill_gateway.py [--kills 100] [--rate 10]
+python tests/gateway/kill_gateway.py --pairs [--frames 1000] [--rate 10]
 
 Two lab meshes of one relay and one phone each, a gateway process on each, frames both ways all the time. After every
 kill: the ledger is whole, what it had before is in it once, the SQLite files are sound, and the gateway is linked and
 has its relay again. In the end it tells what arrived, what did not, and what came twice.
+
+With --pairs: two relays and two gateways in each mesh, and one gateway of each is killed in the middle, for good.
 """
 
 import argparse
@@ -32,7 +35,7 @@ from bitrelay.lab.traffic import Flow, run_flow
 from bitrelay.mesh.ledger_export import export
 from bitrelay.mesh.ledger_verify import verify_file
 
-BACK_S = 30.0
+BACK_S = 60.0
 LAB = Scenario(
     boards=(BoardSpec("w"), BoardSpec("e")),
     phones=(PhoneSpec("alice", "ios", announce=False), PhoneSpec("bob", "android", announce=False)),
@@ -43,7 +46,7 @@ LAB = Scenario(
 class Killed:
     """One gateway that is killed and comes back."""
 
-    def __init__(self, plan: GatewayPlan, folder: Path) -> None:
+    def __init__(self, plan: GatewayPlan, folder: Path, others: int = 1) -> None:
         self.plan = plan
         self.folder = folder
         self.state = folder / "state"
@@ -53,6 +56,7 @@ class Killed:
         self.process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
         self.listens = asyncio.Event()
+        self._others = others
         self._seen: set[str] = set()
         self._reading: asyncio.Task[None] | None = None
 
@@ -118,8 +122,8 @@ class Killed:
                 self.listen = said["listen"][0]
                 self.listens.set()
             elif said.get("event") in ("relay_up", "gateway_joined"):
-                self._seen.add(said["event"])
-            if len(self._seen) == 2:
+                self._seen.add(str(said.get("id")) if said["event"] == "gateway_joined" else "relay")
+            if len(self._seen) == 1 + self._others:
                 self.ready.set()
 
 
@@ -165,6 +169,34 @@ async def run(kills: int, rate: float, seed: int) -> int:
     return 1 if faults else 0
 
 
+async def run_pairs(frames: int, rate: float, seed: int) -> int:
+    ends = ("west", ("alice", "w1", "w2")), ("east", ("bob", "e1", "e2"))
+    phones = (PhoneSpec("alice", "ios", announce=False), PhoneSpec("bob", "android", announce=False))
+    flows = [Flow(sender, (to,), count=frames // 2, rate=rate) for sender, to in (("alice", "bob"), ("bob", "alice"))]
+    lines = [Edge(a, b) for _, line in ends for a, b in zip(line, line[1:], strict=False)]
+    boards = tuple(BoardSpec(name) for _, line in ends for name in line[1:])
+    with TemporaryDirectory() as folder:
+        async with Lab(Scenario(boards=boards, phones=phones, edges=tuple(lines))) as lab:
+            await lab.ready()
+            gateways = [
+                Killed(GatewayPlan(f"{mesh}{line[n]}", mesh, line[n]), Path(folder, line[n]), others=3)
+                for n in (1, 2)
+                for mesh, line in ends
+            ]
+            await prepare(gateways, lab)
+            playing = [asyncio.create_task(run_flow(flow, lab.phones, lab.ledger, seed)) for flow in flows]
+            await asyncio.sleep(frames / 2 / rate / 2)
+            await asyncio.gather(gateways[0].kill(), gateways[3].kill())
+            await asyncio.gather(*playing)
+            await asyncio.sleep(5.0)
+            faults = [fault for gateway in gateways for fault in gateway.check()]
+            for gateway in (gateways[1], gateways[2]):
+                await gateway.kill(signal.SIGTERM)
+            report = lab.ledger.report()
+            print(json.dumps(report.as_json() | {"missing": report.sent - report.delivered, "faults": faults}))
+    return 1 if faults or report.duplicates or report.altered else 0
+
+
 async def prepare(gateways: list[Killed], lab: Lab) -> None:
     own = []
     for gateway in gateways:
@@ -178,11 +210,10 @@ async def prepare(gateways: list[Killed], lab: Lab) -> None:
         await gateway.start()
         async with asyncio.timeout(BACK_S):
             await gateway.listens.wait()
-        if not peers:
-            # The one that is dialled has to be where it was when it comes back.
-            fixed = text.replace('"tcp://127.0.0.1:0"', json.dumps(gateway.listen))
-            (gateway.folder / "gateway.toml").write_text(fixed)
-            peers.append(gateway.listen)
+        # Who is dialled has to be where it was when it comes back.
+        fixed = text.replace('"tcp://127.0.0.1:0"', json.dumps(gateway.listen))
+        (gateway.folder / "gateway.toml").write_text(fixed)
+        peers.append(gateway.listen)
     for gateway in gateways:
         await gateway.back()
 
@@ -192,5 +223,9 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--rate", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(2)))
+    parser.add_argument("--pairs", action="store_true")
+    parser.add_argument("--frames", type=int, default=1000)
     options = parser.parse_args()
+    if options.pairs:
+        sys.exit(asyncio.run(run_pairs(options.frames, options.rate, options.seed)))
     sys.exit(asyncio.run(run(options.kills, options.rate, options.seed)))

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 PROGRAM = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 WHY_NOT = None if PROGRAM else "mosquitto is not installed"
 _START_S = 10.0
+_TRIES = 3
 
 
 def free_port() -> int:
@@ -50,38 +51,46 @@ class Mosquitto:
     def __init__(
         self, folder: Path, settings: Sequence[str] = ("allow_anonymous true",), *, nodelay: bool = True
     ) -> None:
-        self.port = free_port()
+        self.port = 0
         self._config = folder / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
-        lines = [f"listener {self.port} 127.0.0.1", f"user {user}", "persistence false", "log_dest stderr"]
-        lines += [f"set_tcp_nodelay {str(nodelay).lower()}", *settings]
-        self._config.write_text("\n".join(lines) + "\n")
+        self._settings = [f"user {user}", "persistence false", "log_dest stderr"]
+        self._settings += [f"set_tcp_nodelay {str(nodelay).lower()}", *settings]
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> "Mosquitto":
-        await self.start()
-        return self
+        for _ in range(_TRIES):
+            self.port = free_port()
+            # The listener comes first: what follows it may be about it.
+            self._config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *self._settings]) + "\n")
+            if await self.start():
+                return self
+        raise AssertionError(f"mosquitto does not start with {self._config}")
 
     async def __aexit__(self, *error: object) -> None:
         await self.kill()
 
-    async def start(self) -> None:
+    async def start(self) -> bool:
+        """Whether it runs; if not, somebody else was quicker to take the port."""
         assert PROGRAM is not None
         self._process = await asyncio.create_subprocess_exec(
             PROGRAM, "-c", str(self._config), stderr=asyncio.subprocess.PIPE
         )
         assert self._process.stderr is not None
-        said = b""
+        said = b"begun"
         async with asyncio.timeout(_START_S):
-            while b" running" not in said:
+            while said and b" running" not in said:
                 said = await self._process.stderr.readline()
-                assert said, "mosquitto has ended"
         # Nobody reads its log: it must not fill the pipe.
         self._drain = asyncio.create_task(self._process.stderr.read())
+        if not said:
+            await self.kill()
+        return bool(said)
 
     async def kill(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            if self._process.returncode is None:
+                self._process.kill()
             await self._process.wait()
             await self._drain
             self._process = None

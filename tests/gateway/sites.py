@@ -107,13 +107,22 @@ class World:
         downlink: DownlinkConfig = WIDE,
         store: StoreConfig = StoreConfig(),
         trust: frozenset[bytes] | None = None,
+        mbps: float = 1000.0,
         **more: Any,
     ) -> Site:
         keys = keys_of(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
         configs = tuple(
             replace(MeshConfig(mesh, (Serial(f"{name}-{mesh}"),), downlink=downlink), **more) for mesh in meshes
         )
-        config = GatewayConfig(name, configs, store=store, federation=FederationConfig(is_open=True), metrics=None)
+        config = GatewayConfig(
+            name,
+            configs,
+            store=store,
+            federation=FederationConfig(is_open=True),
+            local_mbps=mbps,
+            internet_mbps=mbps,
+            metrics=None,
+        )
         links = {mesh: [self.mesh(mesh).link(f"{name}-{mesh}")] for mesh in meshes}
         folder = self._folder / name
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -59,7 +59,7 @@ def listening(kind: socket.SocketKind) -> socket.socket:
 
 
 async def test_nothing_is_found_and_nothing_is_made(tmp_path: Path, home: Path, relay: str) -> None:
-    path = written(tmp_path, f'"{relay}"', more='[dht]\nlisten = ["udp://127.0.0.1:0"]')
+    path = written(tmp_path, f'"{relay}"', more='[dht]\nlisten = ["udp://127.0.0.1:0"]\nlan = true\nfind = ["east"]')
     assert await check(path) == []
     assert os.listdir(home) == []
 
@@ -225,3 +225,28 @@ async def test_what_may_not_be_meant_is_a_note(tmp_path: Path, relay: str) -> No
     path.write_text(mesh + '[federation]\nlisten = ["tcp://127.0.0.1:0"]\n')
     _, closed = await check(path)
     assert (closed.line, closed.exit_code) == (7, None) and "no other gateway may link" in closed.what
+
+
+@pytest.mark.parametrize(
+    ("dht", "federation", "says"),
+    [
+        ("", 'listen = ["tcp://0.0.0.0:0"]', ["no other mesh is named", "no first node", "cannot say where"]),
+        ('find = ["east"]\nlan = true', 'listen = ["tcp://127.0.0.1:0"]', []),
+        ('find = ["east"]\nbootstrap = ["192.0.2.1"]', 'listen = ["tcp://0.0.0.0:0"]', ["cannot say where"]),
+        ('find = ["east"]\nlan = true', 'listen = ["tcp://0.0.0.0:0"]\nannounce = ["tcp://192.0.2.1:1"]', []),
+        ("lan = true", "", ["no other mesh is named"]),
+    ],
+)
+async def test_what_keeps_gateways_from_being_found_by_name_is_a_note(
+    tmp_path: Path, relay: str, dht: str, federation: str, says: list[str]
+) -> None:
+    path = written(tmp_path, f'"{relay}"')
+    path.write_text(f'{path.read_text()}{federation}\n[dht]\nlisten = ["udp://127.0.0.1:0"]\n{dht}\n')
+    found = await check(path)
+    assert [each.exit_code for each in found] == [None] * len(says)
+    assert all(words in each.what and each.hint for words, each in zip(says, found, strict=True)), found
+
+
+async def test_a_mesh_that_is_subscribed_to_by_name_is_looked_for(tmp_path: Path, relay: str) -> None:
+    path = written(tmp_path, f'"{relay}"', more='subscribe = ["geo:u33", "east"]\n[dht]\nlan = true\n')
+    assert await check(path) == []

@@ -34,6 +34,7 @@ app.command("init")(gateway_config.init)
 app.command("fleet-key")(gateway_config.fleet_key)
 
 USB = Device("/dev/ttyUSB0", "usb", "ttyUSB0", "CP210x")
+LISTEN, DHT = Tcp("0.0.0.0", 8765), Udp("0.0.0.0", 8766)
 VIRTUAL = Device("/dev/pts/7", "virtual", "relay1", "ESP32 of a running lab")
 
 # Keys that are called otherwise, or are tables of their own.
@@ -60,8 +61,9 @@ def run(*arguments: str, typed: str | None = None) -> Result:
 @pytest.mark.parametrize(
     ("where", "listen", "peers", "dht"),
     [
-        (Where(), (Tcp("0.0.0.0", 8765),), (), DhtConfig((Udp("0.0.0.0", 8766),), lan=True)),
-        (Where(listen=True), (Tcp("0.0.0.0", 8765),), (), None),
+        (Where(), (LISTEN,), (), None),
+        (Where(mesh="east"), (LISTEN,), (), DhtConfig((DHT,), lan=True, find=("east",))),
+        (Where(None, "east", "udp://h:1"), (LISTEN,), (), DhtConfig((DHT,), (Udp("h", 1),), True, ("east",))),
         (Where("tcp://192.0.2.9:1"), (), (PeerConfig(Tcp("192.0.2.9", 1)),), None),
     ],
 )
@@ -115,14 +117,29 @@ def test_three_questions_are_asked_and_wrong_answers_asked_again(
 ) -> None:
     devices(monkeypatch, USB, VIRTUAL)
     monkeypatch.setattr(gateway_config, "_somebody_is_there", lambda: True)
-    result = run("init", typed="a/b\nwest\ntcp://x:1\n3\n2\nnowhere\nlisten\n")
+    result = run("init", typed="a/b\nwest\ntcp://x:1\n3\n2\nh:8765\nnone\n")
     assert result.exit_code == 0, result.output
     assert "'a/b' is no name of a mesh" in result.output and "leads to no relay" in result.output
     assert "there is no number 3 in the list" in result.output
-    assert "2  relay1  ESP32 of a running lab" in result.output and "'nowhere' is no address" in result.output
+    assert "2  relay1  ESP32 of a running lab" in result.output and "'h:8765' could be an address" in result.output
     config = load_config(tmp_path / "gateway.toml")
     assert config.meshes == (MeshConfig("west", (Serial("relay1"),)),)
-    assert config.federation.listen == (Tcp("0.0.0.0", 8765),)
+    assert config.federation.listen == (LISTEN,) and config.dht is None
+
+
+def test_a_gateway_that_is_to_be_found_by_name_needs_a_first_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_config, "_somebody_is_there", lambda: True)
+    result = run("init", "--mesh", "west", "--relay", "r", typed="east\ntcp://192.0.2.1:1\n192.0.2.1:8766\n")
+    assert result.exit_code == 0, result.output
+    assert "It takes udp:// alone" in result.output and "bootstrap" not in result.stdout
+    config = load_config(tmp_path / "gateway.toml")
+    assert config.dht == DhtConfig((DHT,), (Udp("192.0.2.1", 8766),), True, ("east",))
+    # Scripts are not asked, and are told what is missing.
+    result = run("init", "g.toml", "--yes", "--mesh", "west", "--relay", "r", "--peer", "east")
+    assert "put a first node of the DHT into bootstrap" in result.output
+    assert "put the address at which others reach this one into announce" in result.output
 
 
 def test_scripts_are_asked_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +147,7 @@ def test_scripts_are_asked_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = run("init", "g.toml", "--yes", "--json")
     assert json.loads(result.stdout)["relay"] == "/dev/ttyUSB0"
     config = load_config(tmp_path / "g.toml")
-    assert config.meshes == (MeshConfig("mesh", (Serial("/dev/ttyUSB0"),)),) and config.dht is not None
+    assert config.meshes == (MeshConfig("mesh", (Serial("/dev/ttyUSB0"),)),) and config.dht is None
     given = run("init", "h.toml", "--mesh", "west", "--relay", "relay7", "--peer", "tcp://192.0.2.1:8765")
     assert given.exit_code == 0 and "set downlink = true in h.toml" in given.output
     assert load_config(tmp_path / "h.toml").federation.peers == (PeerConfig(Tcp("192.0.2.1", 8765)),)
@@ -142,7 +159,9 @@ def test_scripts_are_asked_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["--mesh", "west"], 2, "there is nobody to ask"),
         (["--yes", "--mesh", "a/b"], 2, "'a/b' is no name of a mesh"),
         (["--yes", "--relay", "tcp://h:1"], 2, "leads to no relay"),
-        (["--yes", "--relay", "r", "--peer", "elsewhere"], 2, "'elsewhere' is no address"),
+        (["--yes", "--relay", "r", "--peer", "a/b"], 2, "'a/b' is no address"),
+        (["--yes", "--relay", "r", "--peer", "192.0.2.1"], 2, "'192.0.2.1' could be an address or the name of a mesh"),
+        (["--yes", "--relay", "r", "--bootstrap", "udp://h:1"], 2, "goes with the name of a mesh"),
         (["--yes"], 66, "2 relays found: /dev/ttyUSB0, relay1. Choose one with --relay"),
     ],
 )

@@ -14,7 +14,7 @@ from bitrelay.dht.messages import SignedValue
 from bitrelay.dht.values import Kind, sign
 from bitrelay.errors import BadData, CheckFailed
 from bitrelay.gateway.config import FederationConfig, Preference
-from bitrelay.gateway.discovery import LIFETIME_S, MOST_OFFERED, Discovery, NodeDht
+from bitrelay.gateway.discovery import LIFETIME_S, MOST_OFFERED, MOST_VALUES, Discovery, NodeDht
 from bitrelay.gateway.exchange import GatewayUp
 from bitrelay.gateway.gateway_record import GatewayRecord, decode, encode
 from bitrelay.gateway.link_exchange import LinkExchange
@@ -146,16 +146,18 @@ async def test_gateways_that_know_nothing_but_the_name_of_a_mesh_find_one_anothe
 
 @pytest.mark.requirement("GWY-20")
 @virtual_time
-async def test_it_looks_every_thirty_seconds_and_sooner_while_it_has_found_nobody() -> None:
+async def test_it_looks_every_thirty_seconds_and_sooner_at_the_start_whomever_it_finds() -> None:
     dht, seeker = MemoryDht(), Seeker()
+    dht.add(3, "beta", GatewayRecord((PLACE,)))
     discovery = Discovery(dht.of(1), clock=unix)
     discovery.start(seeker, Criteria(), Preference.MOST_RELIABLE)
     await later(40)
     assert [moment for moment, _ in dht.gets] == [0, 2, 6, 14, 30]
+    assert seeker.numbers == {3}
     dht.add(2, "beta", GatewayRecord((PLACE,)))
     dht.gets.clear()
     await later(195)
-    assert seeker.numbers == {2}
+    assert seeker.numbers == {2, 3}
     assert [moment for moment, _ in dht.gets] == [60, 90, 120, 150, 180, 210]
     await discovery.stop()
 
@@ -282,6 +284,66 @@ async def test_a_gateway_that_is_not_open_is_offered_those_it_trusts_alone() -> 
         dht.add(number, "beta", GatewayRecord((PLACE,)))
     await looked(dht, seeker)
     assert seeker.numbers == {2}
+
+
+@virtual_time
+async def test_who_was_found_and_is_not_trusted_any_more_is_dialled_no_more() -> None:
+    network, dht = MemoryNetwork(), MemoryDht()
+    dht.add(2, "beta", GatewayRecord((PLACE,)))
+    trust = frozenset({peer_id(2)})
+    site = Site(network, 1, own_id=peer_id(1), discovery=Discovery(dht.of(1), clock=unix), trust=trust)
+    async with sites(site):
+        await later(10)
+        assert list(site.exchange.troubles()) == [str(PLACE)]
+        dht.fails = True
+        site.exchange.configure(replace(site.config, trust=frozenset()))
+        await later(60)
+        assert site.exchange.troubles() == {}
+
+
+@virtual_time
+async def test_why_nobody_of_a_mesh_is_offered_is_told() -> None:
+    dht, seeker = MemoryDht(), Seeker(is_open=False)
+    discovery = await looked(dht, seeker)
+    assert "no gateway of this mesh" in discovery.troubles["beta"]
+    dht.add(2, "beta", GatewayRecord((PLACE,)))
+    await discovery.look(seeker, Criteria(), Preference.MOST_RELIABLE)
+    assert "in trust?" in discovery.troubles["beta"]
+    seeker.trusted.add(peer_id(2))
+    await discovery.look(seeker, Criteria(), Preference.MOST_RELIABLE)
+    dht.fails = True
+    await discovery.look(seeker, Criteria(), Preference.MOST_RELIABLE)
+    assert discovery.troubles == {}
+    assert "out of order" in (await looked(dht, seeker)).troubles["beta"]
+
+
+@virtual_time
+async def test_however_many_strangers_are_under_a_name_they_hide_no_trusted_gateway() -> None:
+    dht, seeker = MemoryDht(), Seeker(trusted=(2,))
+    for number in range(100, 101 + MOST_VALUES):
+        dht.add(number, "beta", GatewayRecord((PLACE,)))
+    dht.add(2, "beta", GatewayRecord((PLACE,)))
+    await looked(dht, seeker)
+    assert seeker.numbers == {2}
+
+
+@virtual_time
+async def test_strangers_who_are_not_where_they_say_make_room_for_those_who_are() -> None:
+    network, dht = MemoryNetwork(), MemoryDht()
+    for number in range(10, 18):
+        dht.add(number, "beta", GatewayRecord((Tcp(f"198.51.100.{number}", 8765),), latency_ms=0.0))
+    made = [
+        Site(
+            network, number, hello_of(number), own_id=peer_id(number),
+            discovery=Discovery(dht.of(number), clock=unix), is_open=True,
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    async with sites(*made):
+        await later(1)
+        assert made[0].exchange.gateways() == () and len(made[0].exchange.troubles()) == MOST_OFFERED
+        await later(60)
+        assert [len(site.exchange.gateways()) for site in made] == [1, 1]
 
 
 async def test_over_three_nodes_of_the_dht_two_gateways_find_each_other_and_link(tmp_path: Path) -> None:

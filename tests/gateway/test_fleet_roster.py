@@ -23,6 +23,7 @@ def test_who_said_hello_is_there_until_it_goes() -> None:
     assert roster.views(4.0) == []
 
 
+@pytest.mark.requirement("GWY-20")
 def test_who_is_silent_is_gone() -> None:
     roster = FleetRoster()
     for each in (A, B):

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from bitrelay.errors import DiskFull
 from bitrelay.gateway.bridge import Drop
 from bitrelay.gateway.bridge_frame import parse_frame
 from bitrelay.gateway.config import DownlinkConfig
 from bitrelay.gateway.message import FrameMessage
-from bitrelay.gateway.told import GatewayLost, MeshReachable, MeshUnreachable, RelayLost, Throttled
+from bitrelay.gateway.told import GatewayLost, MeshReachable, MeshUnreachable, RelayLost, Throttled, Trouble
+from bitrelay.mesh.relay_ledger import RelayLedger
 from bitrelay.transports.fair_queue import Traffic
 from shared_protocol.frame import TTL
 from tests.gateway.sites import World, author, in_virtual_time, said
@@ -172,3 +174,56 @@ async def test_a_flood_of_a_hostile_gateway_is_held_to_the_budget_and_named(tmp_
         assert 0 < world.meshes["village"].brought <= 33
         assert {told.peer_id for told in victim.told_of(Throttled)} == {hostile.gateway.own}
         assert victim.gateway.numbers.peers[hostile.gateway.own].refused > 9_000
+
+
+@pytest.mark.requirement("GWY-13")
+@in_virtual_time
+async def test_what_an_interface_may_carry_is_limited(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        west = await world.add("w", "west", mbps=0.002)  # 250 bytes a second, and as many at once
+        await world.add("e", "east", mbps=0.002)
+        values = [said(n, n) for n in range(40)]
+        await say_all(world, "west", values)
+        await asyncio.sleep(2)
+        size = len(values[0])
+        assert 1 <= world.meshes["east"].brought <= 350 // size
+        assert west.gateway.bridge.drops["up", Traffic.INTERACTIVE, Drop.BANDWIDTH] >= 40 - 350 // size
+
+
+@pytest.mark.requirement("MSH-42")
+@in_virtual_time
+async def test_a_ledger_that_fails_is_told_of_and_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise DiskFull("no room for the ledger")
+
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        east = await world.add("e", "east")
+        monkeypatch.setattr(RelayLedger, "append", full)
+        values = [said(n, n) for n in range(20)]
+        await say_all(world, "west", values)
+        await asyncio.sleep(2)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        assert east.gateway.numbers.events["not in the ledger"] == 20
+        assert isinstance(east.told_of(Trouble)[0].error, DiskFull)
+        assert not world.sites["w"].gateway.underway()["awaiting receipts"]
+
+
+@in_virtual_time
+async def test_what_waited_at_a_gateway_that_is_killed_and_comes_back_is_sent_again(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.add("w", "west")
+        killed = await world.add("e", "east", downlink=DownlinkConfig(enabled=True))
+        values = [said(n, n) for n in range(20)]
+        await say_all(world, "west", values)
+        await asyncio.sleep(1)
+        assert world.meshes["east"].brought == 3  # the others wait there
+        killed.links[0].unplug()
+        killed.exchange.silent = True
+        # Its connection takes the place of the old one: nobody is told that it was gone.
+        await world.add("e", "east")
+        await asyncio.sleep(5)
+        assert world.meshes["east"].counts == dict.fromkeys(map(key_of, values), 1)
+        await killed.gateway.feed.stop()

@@ -79,6 +79,8 @@ def tear(exchange: LinkExchange) -> None:
 
 
 @pytest.mark.requirement("GWY-03")
+@pytest.mark.requirement("GWY-04")
+@pytest.mark.requirement("GWY-05")
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "ws", "quic"])
 async def test_gateways_link_over_every_transport_of_the_internet(scheme: str) -> None:
     place = parse(f"{scheme}://127.0.0.1:0")

@@ -65,6 +65,7 @@ def test_order_does_not_matter(sealer: Sealer, opener: Opener) -> None:
     assert {why(opener.open(TOPIC, each)) for each in sealed} == {Refusal.REPLAYED}
 
 
+@pytest.mark.requirement("GWY-22")
 def test_nobody_without_the_key_reads_or_forges(wall: Wall, sealer: Sealer, opener: Opener) -> None:
     sealed = sealer.seal(TOPIC, Kind.MESSAGE, b"secret words")
     assert b"secret" not in sealed

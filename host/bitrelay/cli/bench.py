@@ -173,11 +173,11 @@ def _rate(out: Output, frames: int) -> None:
     if out.as_json:
         out.record(asdict(figures))
     else:
-        early, late = figures.resident_kib
+        early, half, late = figures.resident_kib
         rows = [
             ("frames", f"{figures.frames:,} in {figures.seconds:.1f} s: {figures.per_s:,.0f} a second"),
             ("processor", f"{figures.cpu_us:.0f} us a frame, making and hearing them included"),
-            ("memory", f"{early:,} KiB after a tenth, {late:,} KiB in the end"),
+            ("memory", f"{early:,} KiB after a tenth, {half:,} after half, {late:,} in the end"),
             ("missing, twice", f"{figures.missing}, {figures.repeated}"),
             ("in the ledger", f"{figures.recorded:,}"),
         ]

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -21,7 +22,11 @@ DEFAULT_FILE: Final = Path("gateway.toml")
 
 _MESH: Final = "What is the mesh called? Relays in reach of one another are one mesh"
 _RELAY: Final = "Which relay is its way in? A number or name from the list, a port, or ble://ADDRESS"
-_OTHERS: Final = "Where is another gateway? tcp://HOST:PORT; listen: it will come to this one; none: ask the DHT"
+_OTHERS: Final = (
+    "Where is another gateway? tcp://HOST:PORT; or the name of its mesh, to look for it in the DHT; "
+    "or none: it will come to this one"
+)
+_FIRST: Final = "Which node does the DHT begin with? udp://HOST:PORT, or none: look in the local network"
 
 Value = TypeVar("Value")
 
@@ -71,8 +76,15 @@ def init(
     peer: Annotated[
         str | None,
         typer.Option(
-            "--peer", metavar="ADDR",
-            help="Where another gateway is: tcp://HOST:PORT; or listen: it comes to this one; or none: ask the DHT.",
+            "--peer", metavar="ADDR|MESH",
+            help="Where another gateway is: tcp://HOST:PORT; or its mesh, to find it in the DHT; none: it comes here.",
+            show_default=False,
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            "--bootstrap", metavar="ADDR", help="A first node of the DHT, udp://HOST:PORT, or none.",
             show_default=False,
         ),
     ] = None,
@@ -83,17 +95,22 @@ def init(
 ) -> None:  # fmt: skip
     """Write a configuration with every key in it, after three questions: which mesh, which relay, who else."""
     with reporting(json) as out:
-        from ..gateway.config_init import Answers, own_name, render, where_others_are
+        from ..gateway.config_init import Answers, first_node, own_name, render, where_others_are
         from ..gateway.config_rules import mesh as mesh_name
         from ..whole_file import write_whole
 
         if os.path.lexists(file):
             raise BadData(f"{file} exists already, and is left as it is", hint="Give another name, or move it away")
-        if not yes and None in (mesh, relay, peer) and (json or not _somebody_is_there()):
+        nobody = yes or json or not _somebody_is_there()
+        if not yes and None in (mesh, relay, peer) and nobody:
             raise typer.BadParameter("there is nobody to ask: give --mesh, --relay and --peer, or --yes")
         chosen_mesh = _answer(_MESH, mesh_name, mesh, "mesh", yes)
         chosen_relay = _relay(relay, yes)
         where = _answer(_OTHERS, where_others_are, peer, "none", yes)
+        if where.mesh is not None:
+            where = replace(where, bootstrap=_answer(_FIRST, first_node, bootstrap, "none", nobody))
+        elif bootstrap is not None:
+            raise typer.BadParameter("--bootstrap goes with the name of a mesh as --peer")
         answers = Answers(own_name(), chosen_mesh, chosen_relay, where)
         write_whole(file, render(answers).encode())
         if json:

@@ -34,7 +34,7 @@ from ..identity.private_file import demand_private
 from ..toml_source import TomlError
 from ..transports.address import Bluetooth, HostAddress, Serial, Tcp, WebSocket
 from ..transports.sockets import listening_error
-from .config import EngineKind, GatewayConfig
+from .config import EngineKind, GatewayConfig, is_name, is_somewhere
 from .config_file import ConfigFile, examine
 from .state import default_directory
 
@@ -241,7 +241,10 @@ class _Looking:
                 what = f"{mesh.name!r} takes nothing from other meshes: its downlink is off"
                 at = line("downlink", "mesh", number)
                 yield self.note(About.POLICY, what, at, "downlink = true lets them in, within its budgets")
-        if federation.engine is not EngineKind.LINKS or federation.peers:
+        if federation.engine is not EngineKind.LINKS:
+            return
+        yield from self._found_by_name()
+        if federation.peers:
             return
         if federation.listen or config.dht:
             if not federation.trust and not federation.is_open:
@@ -251,6 +254,23 @@ class _Looking:
         elif len(config.meshes) == 1:
             what = "nothing leads to another mesh: there is no listen, no peers and no [dht]"
             yield self.note(About.POLICY, what, line(None, "federation"), "Give one of them")
+
+    def _found_by_name(self) -> Iterator[Finding]:
+        # What keeps gateways from finding one another in the DHT.
+        dht, federation, line = self._config.dht, self._config.federation, self._file.line
+        if dht is None:
+            return
+        if not dht.find and not any(is_name(each) for mesh in self._config.meshes for each in mesh.subscribe):
+            what = "only other gateways of its own mesh are looked for in the DHT: no other mesh is named"
+            yield self.note(About.POLICY, what, line(None, "dht"), 'find = ["NAME"] looks for those of that mesh')
+        if not dht.bootstrap and not dht.lan:
+            what = "the DHT has no first node: nobody is asked until somebody asks this one"
+            hint = "Put a node that runs into bootstrap, or set lan = true if there is one in this network"
+            yield self.note(About.POLICY, what, line(None, "dht"), hint)
+        if federation.listen and not federation.announce and not any(map(is_somewhere, federation.listen)):
+            what = "the DHT cannot say where this gateway is reached: it listens everywhere, and announces nothing"
+            hint = 'announce = ["tcp://HOST:PORT"], as others see it; without it this one can dial others alone'
+            yield self.note(About.POLICY, what, line("listen", "federation"), hint)
 
     def _wrong(self, about: About, error: BitrelayError, line: int) -> Finding:
         what = f"{error.device}: {error.what}" if error.device else error.what

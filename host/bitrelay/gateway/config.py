@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ..transports.address import Address, Bluetooth, Serial, Udp
+from ..transports.address import Address, Bluetooth, HostAddress, Serial, Udp
 
 
 class EngineKind(StrEnum):
@@ -154,3 +154,13 @@ class GatewayConfig:
     local_mbps: float = 10.0
     internet_mbps: float = 100.0
     metrics: tuple[str, int] | None = ("127.0.0.1", 9464)
+
+
+def is_name(subscription: str) -> bool:
+    """Whether what is subscribed to is one mesh, by its name."""
+    return subscription != "*" and not subscription.startswith("geo:")
+
+
+def is_somewhere(address: Address) -> bool:
+    """Whether an address that is listened at is one that others can dial."""
+    return isinstance(address, HostAddress) and address.host not in ("0.0.0.0", "::")

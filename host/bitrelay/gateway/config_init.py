@@ -1,5 +1,6 @@
 """The file that `bitrelay gateway init` writes: every key is in it, those with their default commented out."""
 
+import ipaddress
 import json
 import socket
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Final
 
+from ..toml_source import BadValue
 from . import config_rules as rule
 
 _NAME_IF_NONE: Final = "gateway"
@@ -14,14 +16,12 @@ _NAME_IF_NONE: Final = "gateway"
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where other gateways are: at peer (as the file has it); or they come here; or, with neither, the DHT knows."""
+    """Where other gateways are: at peer (as the file has it); or where the DHT says that those of a mesh are; or, with
+    neither, they come here. bootstrap: a first node of the DHT, if one is known."""
 
     peer: str | None = None
-    listen: bool = False
-
-    @property
-    def in_dht(self) -> bool:
-        return self.peer is None and not self.listen
+    mesh: str | None = None
+    bootstrap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,16 @@ class Answers:
 
     def next_steps(self, file: str) -> Iterator[str]:
         """What to do with the file now, a line each."""
+        where = self.where
         yield f"set downlink = true in {file} if frames of other meshes may come into {self.mesh!r}"
-        if self.where.peer is None:
+        if where.mesh is not None:
+            yield "put the address at which others reach this one into announce, if they can; one of the two must"
+            if where.bootstrap is None:
+                yield (
+                    "put a first node of the DHT into bootstrap, on both: any computer that both can reach "
+                    "and that runs `bitrelay node run`. Without one only the local network is searched"
+                )
+        if where.peer is None:
             yield "put the PeerIds of other gateways into trust: `bitrelay gateway run` tells a gateway's own"
         else:
             yield "have its PeerId trusted by the other gateway: `bitrelay gateway run` tells it"
@@ -46,13 +54,31 @@ class Answers:
 
 def where_others_are(text: str) -> Where:
     """What somebody answers to that question. Raises ValueError."""
-    match text.lower():
-        case "none":
-            return Where()
-        case "listen":
-            return Where(listen=True)
-    rule.peer(text)
-    return Where(peer=text)
+    if text.lower() == "none":
+        return Where()
+    if "/" in text or "@" in text:
+        rule.peer(text)
+        return Where(peer=text)
+    if _looks_like_a_place(text):
+        raise BadValue(f"{text!r} could be an address or the name of a mesh", "Give tcp://HOST:PORT for an address")
+    return Where(mesh=rule.mesh(text))
+
+
+def first_node(text: str) -> str | None:
+    """A first node of the DHT, as the file has it; None for "none". Raises ValueError."""
+    return None if text.lower() == "none" else str(rule.dht_address(text))
+
+
+def _looks_like_a_place(text: str) -> bool:
+    # HOST:PORT, or an IP address: else somebody would look for a mesh of that name for ever.
+    host, _, port = text.rpartition(":")
+    if host and port.isdecimal():
+        return True
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def own_name() -> str:
@@ -73,7 +99,10 @@ def render(answers: Answers) -> str:
         listens="# " if where.peer else "",
         dials="" if where.peer else "# ",
         peer=_toml(where.peer or "tcp://192.0.2.1:8765"),
-        dht="" if where.in_dht else "# ",
+        dht="" if where.mesh else "# ",
+        knows="" if where.bootstrap else "# ",
+        bootstrap=_toml(where.bootstrap or "udp://192.0.2.1:8766"),
+        find=_toml(where.mesh or "another mesh"),
     )
 
 
@@ -129,9 +158,10 @@ ${dials}peers = [$peer]  # gateways to dial; better as "PEERID@tcp://HOST:PORT"
 # Finds gateways by the names of their meshes, without anybody's server.
 ${dht}[dht]
 ${dht}listen = ["udp://0.0.0.0:8766"]  # once for IPv4, once for IPv6
-# bootstrap = ["udp://192.0.2.1:8766"]  # whom to ask first; those that it knew are asked, too
+${dht}find = [$find]  # meshes to look for beside its own and those that are subscribed to by name
+# It must know one node to begin with: any computer that others can reach and that runs `bitrelay node run`.
+${knows}bootstrap = [$bootstrap]  # whom to ask first; those that it knew are asked, too
 ${dht}lan = true  # look in the local network, too; false if it is not given
-# find = []                # meshes to look for beside those that are subscribed to by name
 
 # A broker of MQTT 5, for engine = "mqtt".
 # [mqtt]

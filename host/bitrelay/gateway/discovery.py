@@ -10,22 +10,24 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..dht.messages import SignedValue
-from ..dht.service import NodeService
 from ..dht.values import Kind, fault_of, latest, sign
 from ..errors import BadData, BitrelayError, CheckFailed
 from ..identity.keys import IdentityKeys, peer_id_of
-from ..transports.address import Address
+from ..transports.address import HostAddress
 from .config import Preference
 from .gateway_record import GatewayRecord, decode, encode
 from .selection import Candidate, Criteria, select
 
+if TYPE_CHECKING:
+    from ..dht.service import NodeService
+
 _log = logging.getLogger(__name__)
 
 LOOK_S: Final = 30.0
-"""Between two looks (row GWY-20); while nobody was found, the first ones come sooner."""
+"""Between two looks (row GWY-20); the first ones come sooner."""
 PUBLISH_S: Final = 300.0
 LIFETIME_S: Final = 900
 CHECK_S: Final = 60.0
@@ -37,7 +39,9 @@ MOST_OFFERED: Final = 8
 MOST_NAMES: Final = 64
 """Meshes that are looked for; of more, those named last are not."""
 MOST_VALUES: Final = 128
-"""Of one name that are looked at."""
+"""Of one name whose signatures are checked."""
+_NOBODY: Final = "no gateway of this mesh was found in the DHT"
+_NOT_TRUSTED: Final = "those found in the DHT under this name may not link. Are the PeerIds of its gateways in trust?"
 _FIRST_S: Final = 2.0
 _ANSWER_S: Final = 30.0
 
@@ -57,7 +61,7 @@ class Dht(Protocol):
 class NodeDht:
     """The DHT by a node of our own. keys: those that sign, which are the gateway's."""
 
-    def __init__(self, service: NodeService, keys: Callable[[], IdentityKeys]) -> None:
+    def __init__(self, service: "NodeService", keys: Callable[[], IdentityKeys]) -> None:
         self._service = service
         self._keys = keys
 
@@ -89,7 +93,7 @@ class Seeker(Protocol):
         """What is known of a gateway with this record; None if it is not to be linked with."""
         ...
 
-    def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
+    def offer(self, found: Mapping[bytes, Sequence[HostAddress]]) -> None:
         """These are there, by PeerId, and where they are reached."""
         ...
 
@@ -102,15 +106,16 @@ class Discovery:
     """Looks for gateways and publishes one, from start() to stop().
 
     clock: Unix seconds. degraded: meshes of which no gateway is good enough, so that others are offered. counts:
-    records that did not count, by reason, and what failed.
+    records that did not count, by reason, and what failed. troubles: why nobody is offered of a mesh, by its name.
     """
 
     def __init__(self, dht: Dht, *, clock: Callable[[], float] = time.time) -> None:
         self.degraded: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.troubles: dict[str, str] = {}
         self._dht = dht
         self._clock = clock
-        self._found: dict[str, dict[bytes, tuple[Address, ...]]] = {}
+        self._found: dict[str, dict[bytes, tuple[HostAddress, ...]]] = {}
         self._published: dict[str, tuple[GatewayRecord, float]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,9 +135,8 @@ class Discovery:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def look(self, seeker: Seeker, criteria: Criteria, preference: Preference) -> bool:
-        """Look once for all that is wanted, and offer it; whether anybody was found. What the DHT did not say this time
-        is as it was."""
+    async def look(self, seeker: Seeker, criteria: Criteria, preference: Preference) -> None:
+        """Look once for all that is wanted, and offer it. What the DHT did not say this time is as it was."""
         names = list(dict.fromkeys(seeker.wanted()))[:MOST_NAMES]
         for name in names:
             try:
@@ -141,12 +145,17 @@ class Discovery:
             except (BitrelayError, TimeoutError) as error:
                 self.counts["looks that failed"] += 1
                 _log.info("Gateways of %s could not be looked for: %s", name, error)
+                if not self._found.get(name):
+                    self.troubles[name] = str(error) or "the DHT does not answer"
                 continue
             self._found[name] = self._chosen(name, found, seeker, criteria, preference)
+            self.troubles.pop(name, None)
+            if not self._found[name]:
+                self.troubles[name] = _NOT_TRUSTED if found else _NOBODY
         self._found = {name: self._found[name] for name in names if name in self._found}
+        self.troubles = {name: self.troubles[name] for name in names if name in self.troubles}
         offered = {peer: addresses for found in self._found.values() for peer, addresses in found.items()}
         seeker.offer(offered)
-        return bool(offered)
 
     async def publish(self, records: Mapping[str, GatewayRecord]) -> bool:
         """Put what is due: new records, and those that say something else or were put long ago; whether all were taken.
@@ -171,12 +180,18 @@ class Discovery:
 
     def _chosen(
         self, name: str, found: Sequence[SignedValue], seeker: Seeker, criteria: Criteria, preference: Preference
-    ) -> dict[bytes, tuple[Address, ...]]:
+    ) -> dict[bytes, tuple[HostAddress, ...]]:
         judged: dict[SignedValue, tuple[GatewayRecord, Candidate]] = {}
-        for value in found[:MOST_VALUES]:
-            if (judgement := self._judged(name, value, seeker)) is not None:
-                judged[value] = judgement
-        addresses: dict[bytes, tuple[Address, ...]] = {}
+        claims = [claim for value in found if (claim := self._claim(name, value, seeker)) is not None]
+        # Anybody may put values under the name of a mesh: however many they are, they hide no trusted gateway.
+        claims.sort(key=lambda claim: not claim[2].trusted)
+        for value, record, candidate in claims[:MOST_VALUES]:
+            # The signature last: it is what costs.
+            if (fault := fault_of(value, self._clock())) is None:
+                judged[value] = record, candidate
+            else:
+                self.counts[fault.name.lower()] += 1
+        addresses: dict[bytes, tuple[HostAddress, ...]] = {}
         candidates = []
         for value in latest(judged):
             record, candidate = judged[value]
@@ -188,18 +203,16 @@ class Discovery:
         (self.degraded.add if selection.degraded else self.degraded.discard)(name)
         return {each.peer_id: addresses[each.peer_id] for each in selection.candidates[:MOST_OFFERED]}
 
-    def _judged(self, name: str, value: SignedValue, seeker: Seeker) -> tuple[GatewayRecord, Candidate] | None:
-        # What a value says, and what is known of its owner; None if it does not count.
+    def _claim(
+        self, name: str, value: SignedValue, seeker: Seeker
+    ) -> tuple[SignedValue, GatewayRecord, Candidate] | None:
+        # What a value says, and what is known of its owner; None if it is not to be looked at.
         record = decode(value.data)
         if record is None or not record.addresses or value.kind != Kind.GATEWAY or value.name != name:
             self.counts["records that are none"] += 1
             return None
         candidate = seeker.candidate(peer_id_of(value.owner), record)
-        # The signature last: it is what costs.
-        fault = None if candidate is None else fault_of(value, self._clock())
-        if fault is not None:
-            self.counts[fault.name.lower()] += 1
-        return (record, candidate) if candidate is not None and fault is None else None
+        return None if candidate is None else (value, record, candidate)
 
 
 def _is_due(put: GatewayRecord, record: GatewayRecord, age_s: float) -> bool:
@@ -210,8 +223,9 @@ def _is_due(put: GatewayRecord, record: GatewayRecord, age_s: float) -> bool:
     return same != put
 
 
-async def _again_and_again(work: Callable[[], Awaitable[bool]], every_s: float) -> None:
-    # Until it has come to something once, sooner: at the start the node may know nobody yet.
+async def _again_and_again(work: Callable[[], Awaitable[bool | None]], every_s: float) -> None:
+    # At the start sooner, until the work is done: the node may know nobody yet, and others may start with us. To look
+    # is never done.
     pause_s = min(_FIRST_S, every_s)
     while True:
         if await work():

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -82,6 +83,7 @@ class Gateway:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
+        self._run = secrets.randbits(32)
         self._siblings: dict[str, tuple[bytes, ...]] = {}
         self._memory = memory
         self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
@@ -158,7 +160,8 @@ class Gateway:
         )
         capacity = sum(mesh.downlink.frames_per_minute for mesh in self.config.meshes if mesh.downlink.enabled)
         uptime_s = int(self._loop.time() - self._started_at)
-        return Hello(self.config.name, meshes, self.config.federation.fee, capacity, self.bridge.load(), uptime_s)
+        load = self.bridge.load()
+        return Hello(self.config.name, meshes, self.config.federation.fee, capacity, load, uptime_s, self._run)
 
     def underway(self) -> dict[str, int]:
         """Frames that are on their way: "standby", "sending", "awaiting receipts"."""
@@ -258,11 +261,14 @@ class Gateway:
         self.feed.arrived(message.target, frame, message.origin, gateway, heard_at)
 
     def _gateway_up(self, view: GatewayView) -> None:
-        is_new = view.peer_id not in self.gateways
+        known = self.gateways.get(view.peer_id)
         self.gateways[view.peer_id] = view
         self._view_changed()
-        if is_new:
+        if known is None:
             self._tell(GatewayJoined(view))
+        elif known.hello.run != view.hello.run:
+            # What waited there is gone.
+            self.uplink.gateway_restarted(view.peer_id)
 
     def _gateway_down(self, peer_id: bytes, reason: str) -> None:
         if self.gateways.pop(peer_id, None) is None:

@@ -40,7 +40,7 @@ HELLO_S: Final = 10.0
 """For the first hello of a gateway that connects."""
 SILENT_S: Final = 30.0
 """Without a word for so long, a gateway is gone (row GWY-20)."""
-SEND_S: Final = 10.0
+SEND_S: Final = 5.0
 """For a message to be taken."""
 MOST_EVENTS: Final = 256
 """That wait for their reader. When there are so many, nothing more is read, and other gateways wait."""
@@ -66,7 +66,6 @@ class _Link:
         self.said_at = now
         self.due = asyncio.Event()
         self.leaving: str | None = None
-        self.gone = False
         self.sending: set[asyncio.Timeout] = set()
         self.task: asyncio.Task[None] | None = None
 
@@ -98,7 +97,9 @@ class GatewayLinks:
         self._hello = Hello("", ())
         self._hello_at = 0.0
         self._net = TransportCoordinator(self._manager(), config=CHANNEL, health=HEALTH, rng=rng)
-        self._dialer = Dialer(self._connect, lambda peer: bool(self._net.transports_of(peer)), own, rng)
+        self._dialer = Dialer(
+            self._connect, lambda peer: bool(self._net.transports_of(peer)), self.gate.trusts, own, rng
+        )
         self._links: dict[bytes, _Link] = {}
         self._presence = Presence()
         self._events: asyncio.Queue[ExchangeEvent | None] = asyncio.Queue(MOST_EVENTS)
@@ -172,6 +173,10 @@ class GatewayLinks:
         # What is exactly as assumed of a new transport was not.
         found = (each.latency_ms for each in self._net.metrics(peer_id).values())
         return min((ms for ms in found if ms != metrics.INITIAL.latency_ms), default=None)
+
+    def is_silent(self, peer_id: bytes) -> bool:
+        """Whether a stranger was dialled in vain so often that others come first."""
+        return self._dialer.is_silent(peer_id)
 
     def troubles(self) -> dict[Address, str]:
         """Why there is no link with a gateway that is to be linked with."""
@@ -255,28 +260,31 @@ class GatewayLinks:
             link.task = _begin(self._attend(link))
         return link
 
+    def _has(self, link: _Link) -> bool:
+        return self._links.get(link.peer_id) is link
+
     async def _lost(self, link: _Link, reason: Ended | None) -> None:
-        if self._links.get(link.peer_id) is not link:
+        if not self._has(link):
             return
         del self._links[link.peer_id]
         self._changed()
-        link.gone = True
         link.due.set()
-        for sending in list(link.sending):
-            sending.reschedule(_now())
+        for sending in link.sending:
+            if not sending.expired():
+                sending.reschedule(_now())
         self._presence.went(link.peer_id, _now())
         self._dialer.lost(link.peer_id)
         if link.hello is not None:
             await self._events.put(GatewayDown(link.peer_id, link.leaving or self._why(link, reason)))
 
     async def _received(self, peer_id: bytes, data: bytes) -> None:
-        # Of one that has gone meanwhile its last words count, too, if it was up; but it is not up again by them.
         link = self._links.get(peer_id)
-        if link is None and self._net.transports_of(peer_id):
-            link = self._link(peer_id)
         if link is None:
-            self._counts["from nobody"] += 1
-            return
+            if not self._net.transports_of(peer_id):
+                self._counts["from nobody"] += 1
+                return
+            # That it is there was not told, for too much was to be.
+            link = self._link(peer_id)
         link.heard_at = _now()
         message = decode(data)
         if message is None:
@@ -298,15 +306,15 @@ class GatewayLinks:
         now = _now()
         if before is None:
             self._presence.came(link.peer_id, now)
-        elif hello.uptime_s <= before.uptime_s and now - link.said_at > 1.0:
+        elif hello.run != before.run and now - link.said_at > 1.0:
             # It was started anew, and its connection took the place of the old one: it waits for our hello.
             link.due.set()
-        if before is None or hello.uptime_s < before.uptime_s or replace(hello, uptime_s=before.uptime_s) != before:
+        if before is None or replace(hello, uptime_s=before.uptime_s) != before:
             await self._tell_up(link, hello)
 
     async def _attend(self, link: _Link) -> None:
         # Says hello now and then, and sees to it that the other one does.
-        while not link.gone:
+        while self._has(link):
             link.due.clear()
             await self._say_hello(link)
             wake_at = link.said_at + HEARTBEAT_S
@@ -317,9 +325,12 @@ class GatewayLinks:
                     await link.due.wait()
             except TimeoutError:
                 pass
+            if not self._has(link):
+                return  # it may be back by now, and is attended to anew
             if not self._net.transports_of(link.peer_id):
-                # What told us was dropped, for too much was to be told.
-                await self._lost(link, None)
+                # That it has gone was not told, for too much was to be; or what it said before is still to be read.
+                if not self._events.full():
+                    await self._lost(link, None)
             elif (why := self._missed(link)) is not None:
                 link.leaving = why
                 self._counts[why] += 1
@@ -371,7 +382,7 @@ class GatewayLinks:
                 finally:
                     link.sending.discard(deadline)
         except TimeoutError:
-            if link.gone:
+            if not self._has(link):
                 raise NotConnected("the gateway has gone", device=link.peer_id.hex()) from None
             raise DeviceTimeout("the gateway does not take messages", device=link.peer_id.hex()) from None
 

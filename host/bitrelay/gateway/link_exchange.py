@@ -18,7 +18,7 @@ from ..transports.address import Address, HostAddress
 from ..transports.fair_queue import Traffic
 from ..transports.open import transport_for
 from ..transports.secure_transport import Limits
-from .config import FederationConfig
+from .config import FederationConfig, is_name, is_somewhere
 from .discovery import Discovery
 from .election import elected
 from .exchange import Exchange, ExchangeEvent, GatewayView
@@ -26,6 +26,7 @@ from .gateway_links import GatewayLinks, OpenTransport
 from .gateway_record import GatewayRecord
 from .message import FrameMessage, Hello, Message, encode
 from .selection import Candidate, Criteria, alike, select
+from .stranger_dials import within_reach
 
 _log = logging.getLogger(__name__)
 
@@ -149,8 +150,14 @@ class LinkExchange(Exchange):
             await self._started.stop()
 
     def troubles(self) -> dict[str, str]:
-        """Why there is no link with a gateway that is to be linked with, by its address."""
-        return {str(at): why for at, why in self._links.troubles().items()} if self._started is not None else {}
+        """Why there is no link with a gateway that is to be linked with, by its address; and why none is found of
+        another mesh that is looked for, by its name."""
+        if self._started is None:
+            return {}
+        own = {mesh.name for mesh in self._hello.meshes}
+        sought = self._discovery.troubles if self._discovery is not None else {}
+        unfound = {name: why for name, why in sought.items() if name not in own}
+        return unfound | {str(at): why for at, why in self._links.troubles().items()}
 
     def refused(self) -> Counter[str]:
         """Connections that were refused, by reason: "not trusted", or the limit that said no."""
@@ -161,14 +168,17 @@ class LinkExchange(Exchange):
     def wanted(self) -> Iterable[str]:
         """Our own meshes, for others that join them, those that they subscribe to by name, and those to be found."""
         meshes = self._hello.meshes
-        subscribed = (name for mesh in meshes for name in mesh.subscribe if name != "*" and not name.startswith("geo:"))
+        subscribed = (name for mesh in meshes for name in mesh.subscribe if is_name(name))
         return (*(mesh.name for mesh in meshes), *subscribed, *self._find)
 
     def candidate(self, peer_id: bytes, record: GatewayRecord) -> Candidate | None:
         """What we measured counts; what nobody could is as the record says."""
-        if not self._links.gate.welcomes(peer_id):
+        trusted = self._links.gate.trusts(peer_id)
+        if not self._links.gate.welcomes(peer_id) or not (trusted or self._dialable(peer_id, record.addresses)):
             return None
         uptime = self._links.uptime(peer_id)
+        if uptime is None and self._links.is_silent(peer_id):
+            uptime = 0.0
         latency_ms = self._links.latency_ms(peer_id)
         return Candidate(
             peer_id,
@@ -177,15 +187,21 @@ class LinkExchange(Exchange):
             record.fee,
             record.capacity,
             record.latency_ms if latency_ms is None else latency_ms,
-            self._links.gate.trusts(peer_id),
+            trusted,
         )
 
-    def offer(self, found: Mapping[bytes, Sequence[Address]]) -> None:
-        self._links.offer(found)
+    def offer(self, found: Mapping[bytes, Sequence[HostAddress]]) -> None:
+        # Who was found a while ago may not be trusted any more.
+        self._links.offer(
+            {
+                peer_id: dialable
+                for peer_id, addresses in found.items()
+                if self._links.gate.welcomes(peer_id) and (dialable := self._dialable(peer_id, addresses))
+            }
+        )
 
     def records(self) -> Mapping[str, GatewayRecord]:
-        addresses = self._config.announce or tuple(each for each in self._links.bound if _is_somewhere(each))
-        reached = tuple(each for each in addresses if isinstance(each, HostAddress))
+        reached = self._reached()
         latencies = sorted(view.latency_ms for view in self.gateways() if view.latency_ms is not None)
         hello = self._hello
         return {
@@ -202,6 +218,14 @@ class LinkExchange(Exchange):
             )
             for mesh in hello.meshes
         }
+
+    def _reached(self) -> tuple[HostAddress, ...]:
+        # Where we say that others find us.
+        addresses = self._config.announce or tuple(each for each in self._links.bound if is_somewhere(each))
+        return tuple(each for each in addresses if isinstance(each, HostAddress))
+
+    def _dialable(self, peer_id: bytes, addresses: Sequence[HostAddress]) -> Sequence[HostAddress]:
+        return addresses if self._links.gate.trusts(peer_id) else within_reach(addresses, self._reached())
 
     # --- which gateway ---
 
@@ -244,7 +268,3 @@ def _encoded(message: Message) -> bytes:
         return encode(message)
     except ValueError as error:
         raise BadData(f"the message cannot be sent: {error}") from None
-
-
-def _is_somewhere(address: Address) -> bool:
-    return isinstance(address, HostAddress) and address.host not in ("0.0.0.0", "::")

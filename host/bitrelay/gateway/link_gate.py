@@ -16,7 +16,7 @@ NOT_TRUSTED = "not trusted"
 
 
 class LinkGate:
-    """The gate of the transports: asks behind whether there is room, and itself who it is.
+    """The gate of the transports, which sees to who comes; the one behind it, to whether there is room.
 
     own: our PeerId. behind: has the gate that counts connections. refused: by reason.
     """
@@ -45,8 +45,9 @@ class LinkGate:
 
     def found(self, peer_id: bytes, address: Address) -> None:
         """It has answered, and proved itself, where we dialled."""
-        if address in self._named and peer_id != self._own:
+        if address in self._named and peer_id != self._own and self._found.get(address) != peer_id:
             self._found[address] = peer_id
+            _log.info("The gateway at %s is %s, and trusted from now on", address, peer_id.hex())
 
     def admit(self, address: Address) -> None:
         self._behind().admit(address)

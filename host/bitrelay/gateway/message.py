@@ -2,7 +2,7 @@
 
 | kind | message | fields |
 |---|---|---|
-| 1 | hello | version u8, name, fee u32, capacity u32, load u8, uptime u32, count u8 and meshes |
+| 1 | hello | version u8, name, fee u32, capacity u32, load u8, uptime u32, run u32, count u8 and meshes |
 | 2 | frame | mesh of origin, mesh it is for, how long it has been under way u32, the frame |
 | 3 | receipt | mesh it was for, key (16), outcome u8 |
 | 4 | notice | what u8, mesh, count u8, keys (16 each) |
@@ -81,7 +81,7 @@ class MeshOffer:
 @dataclass(frozen=True, slots=True)
 class Hello:
     """What a gateway says of itself. capacity: frames a minute that its meshes take; load: percent of that in use;
-    uptime_s: since it was started; fee: per message."""
+    uptime_s: since it was started; run: chosen by chance when it was; fee: per message."""
 
     name: str
     meshes: tuple[MeshOffer, ...]
@@ -89,6 +89,7 @@ class Hello:
     capacity: int = 0
     load: int = 0
     uptime_s: int = 0
+    run: int = 0
 
     def mesh(self, name: str) -> MeshOffer | None:
         """What it offers of this mesh."""
@@ -173,7 +174,9 @@ def _hello(hello: Hello) -> bytes:
         raise ValueError("too many meshes")
     parts = [bytes((_HELLO, VERSION)), _text(hello.name)]
     parts += [min(number, _U32).to_bytes(4, "big") for number in (hello.fee, hello.capacity)]
-    parts += [bytes((min(hello.load, 255),)), min(hello.uptime_s, _U32).to_bytes(4, "big"), bytes((len(hello.meshes),))]
+    parts.append(bytes((min(hello.load, 255),)))
+    parts += [min(number, _U32).to_bytes(4, "big") for number in (hello.uptime_s, hello.run)]
+    parts.append(bytes((len(hello.meshes),)))
     for mesh in hello.meshes:
         if len(mesh.subscribe) > MOST_SUBSCRIPTIONS:
             raise ValueError("too many subscriptions")
@@ -186,7 +189,8 @@ def _hello(hello: Hello) -> bytes:
 def _read_hello(reader: "_Reader") -> Hello | None:
     if reader.u8() != VERSION:
         return None
-    name, fee, capacity, load, uptime = reader.text(), reader.u32(), reader.u32(), reader.u8(), reader.u32()
+    name, fee, capacity, load = reader.text(), reader.u32(), reader.u32(), reader.u8()
+    uptime, run = reader.u32(), reader.u32()
     count = reader.u8()
     if count > MOST_MESHES:
         return None
@@ -198,7 +202,7 @@ def _read_hello(reader: "_Reader") -> Hello | None:
         wanted = tuple(reader.text() for _ in range(subscriptions))
         meshes.append(MeshOffer(mesh, geohash, bool(flags & _DOWNLINK), bool(flags & _UPLINK), wanted))
     # What a later version appends is not ours to read.
-    return Hello(name, tuple(meshes), fee, capacity, load, uptime)
+    return Hello(name, tuple(meshes), fee, capacity, load, uptime, run)
 
 
 def _read_frame(reader: "_Reader") -> FrameMessage | None:

@@ -90,7 +90,6 @@ class MqttExchange(Exchange):
         self._on_trouble = on_trouble
         self._retry = retry
         self._device = f"{config.host}:{config.port}"
-        self._topics = Topics(config.topic, fleet_tag(config.fleet_key) if config.fleet_key else "")
         self._roster = FleetRoster()
         self._events = EventBacklog()
         self._said = asyncio.Event()
@@ -126,6 +125,7 @@ class MqttExchange(Exchange):
                 hint='topic in [mqtt] has 1 to 128 bytes, none of "+", "#" and "$", and no slash at its ends',
             )
         tls = tls_context(self._config)
+        self._topics = Topics(self._config.topic, fleet_tag(self._config.fleet_key))
         self._sealer = Sealer(self._own, self._config.fleet_key, self._clock)
         self._opener = Opener(self._own, self._config.fleet_key, self._clock, MOST_BYTES)
         self.update(hello)

@@ -171,6 +171,12 @@ class Uplink:
             if carry.gateway == gateway:
                 self._again(carry, gateway)
 
+    def gateway_restarted(self, gateway: bytes) -> None:
+        """What it had is sent again, to it or another: what it knows already it will say."""
+        for carry in list(self._awaiting.values()):
+            if carry.gateway == gateway:
+                self._again(carry, None)
+
     def reachable(self, mesh: str) -> None:
         """Somebody takes frames for this mesh: what waits for it goes."""
         if self._room.waiting(mesh) and mesh not in self._drains:
