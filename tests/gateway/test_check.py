@@ -81,6 +81,11 @@ async def test_a_file_that_is_not_there_is_one(tmp_path: Path) -> None:
     )
 
 
+async def test_a_file_that_cannot_even_be_looked_for_is_one(tmp_path: Path) -> None:
+    (found,) = await check(tmp_path / ("n" * 300))
+    assert found.what.endswith("File name too long") and found.hint is None
+
+
 async def test_relays_are_found_missing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = await wrong(written(tmp_path, f'"relay1", "serial:///dev/ttyUSB77", "{tmp_path}/file"'))
