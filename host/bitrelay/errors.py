@@ -107,7 +107,7 @@ EXIT_MEANING: dict[ExitCode, str] = {
     ExitCode.NO_BLUETOOTH: "no Bluetooth: no adapter, switched off, or its service does not run or answer",
     ExitCode.BLUETOOTH_DENIED: "no permission to use Bluetooth",
     ExitCode.HUNG_UP: "ended by SIGHUP (its terminal was closed)",
-    ExitCode.INTERRUPTED: "stopped with Ctrl-C",
+    ExitCode.INTERRUPTED: "stopped with Ctrl-C, or by SIGTERM or SIGHUP where there was something to clean up",
     ExitCode.OUTPUT_CLOSED: "the reader of the output has gone (a closed pipe)",
     ExitCode.TERMINATED: "ended by SIGTERM (kill)",
 }

@@ -12,6 +12,8 @@ from .errors import BadData
 
 _MAX_FILE = 1 << 20
 _HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]\]?")
+_FORM = 'A line is key = value: a text in "quotes", a list in [ ], or true, or a number'
+_TWICE = ("Cannot overwrite", "Cannot declare")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*[.=]")
 
 
@@ -67,7 +69,7 @@ class Table:
                 wrong.append(self.error(key, f"unknown key {key!r}", hint))
         for key, rule in rules.items():
             if rule.required and key not in self.values:
-                wrong.append(self.error(None, f"{key!r} is missing", None))
+                wrong.append(self.error(None, f"{key!r} is missing", f"Add {key} = ..."))
         for key, value in self.values.items():
             if key in rules:
                 try:
@@ -120,7 +122,9 @@ class Source:
             what = re.sub(r"\s*\(at .*\)$", "", str(error))
             # Without a number it is at the end of the document.
             line = int(at[1]) if at else len(text.splitlines()) or 1
-            raise TomlError(f"{path}:{line}: {what}", line=line) from None
+            twice = what.startswith(_TWICE)
+            hint = "A key or a [table] is there twice: take one out" if twice else _FORM
+            raise TomlError(f"{path}:{line}: {what}", line=line, hint=hint) from None
         except (ValueError, RecursionError):
             raise TomlError(f"{path}: a number in it is too long, or lists are nested too deeply") from None
         self._lines = _find_lines(text)

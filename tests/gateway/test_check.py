@@ -75,7 +75,15 @@ async def test_every_mistake_in_the_file_is_a_finding(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_not_there_is_one(tmp_path: Path) -> None:
     (found,) = await check(tmp_path / "none.toml")
-    assert (found.line, str(found)) == (None, f"{tmp_path}/none.toml: No such file or directory")
+    assert (found.line, str(found)) == (
+        None,
+        f"{tmp_path}/none.toml: No such file or directory. `bitrelay gateway init FILE` writes one",
+    )
+
+
+async def test_a_file_that_cannot_even_be_looked_for_is_one(tmp_path: Path) -> None:
+    (found,) = await check(tmp_path / ("n" * 300))
+    assert found.what.endswith("File name too long") and found.hint is None
 
 
 async def test_relays_are_found_missing(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_all_of_it_is_read(tmp_path: Path) -> None:
 
 MISTAKES = [
     # The text of a file (of a list, the lines after LEAST), the line of the mistake, what is said.
-    ("", 1, r"'name' is missing"),
+    ("", 1, r"'name' is missing. Add name = "),
     ('name = "n"', 1, r"no \[\[mesh\]\]"),
     ('name = "n"\n[mesh]\nname = "m"', 2, r"mesh must be written as \[\[mesh\]\]"),
     ('name = "n"\nmesh = 3', 2, r"mesh must be written as \[\[mesh\]\]"),
@@ -112,8 +112,8 @@ MISTAKES = [
     ('name = "n"\n[[mesh]]\nname = "m"\nrelays = ["ble://x"]', 4, "'x' is no Bluetooth device.*ble://AA"),
     ('name = "n"\n[[mesh]]\nname = "m"\nrelays = ["r", "r"]', 4, "'r' is there twice"),
     ('name = "\\u0007"\n[[mesh]]\nname = "m"\nrelays = ["r"]', 1, "name must be a name of 1 to 64 bytes"),
-    ("name = 'n'\nname = 'm'", 2, "overwrite"),
-    ("name = ", 1, "Invalid value"),
+    ("name = 'n'\nname = 'm'", 2, "overwrite.* is there twice: take one out"),
+    ("name = n", 1, 'Invalid value. A line is key = value: a text in "quotes"'),
     (["staet = 'x'"], 5, r"unknown key 'staet' in \[\[mesh\]\]. Known here"),
     (["uplnik = true"], 5, "unknown key 'uplnik'.*Did you mean 'uplink'"),
     (["uplink = 1"], 5, "uplink must be true or false, not 1"),

@@ -117,9 +117,10 @@ def test_three_questions_are_asked_and_wrong_answers_asked_again(
 ) -> None:
     devices(monkeypatch, USB, VIRTUAL)
     monkeypatch.setattr(gateway_config, "_somebody_is_there", lambda: True)
-    result = run("init", typed="a/b\nwest\ntcp://x:1\n2\nh:8765\nnone\n")
+    result = run("init", typed="a/b\nwest\ntcp://x:1\n3\n2\nh:8765\nnone\n")
     assert result.exit_code == 0, result.output
     assert "'a/b' is no name of a mesh" in result.output and "leads to no relay" in result.output
+    assert "there is no number 3 in the list" in result.output
     assert "2  relay1  ESP32 of a running lab" in result.output and "'h:8765' could be an address" in result.output
     config = load_config(tmp_path / "gateway.toml")
     assert config.meshes == (MeshConfig("west", (Serial("relay1"),)),)

@@ -130,7 +130,7 @@ async def test_gateways_find_one_another_and_talk(fleet: Fleet) -> None:
     await a.until(lambda: len(a.came()) == 1)
     assert b.came() == [MessageCame(A, note(number)) for number in range(20)]
     assert a.came() == [MessageCame(B, frame(1, "east"))]
-    assert not a.troubles + b.troubles
+    assert not a.troubles + b.troubles and not a.exchange.troubles()
     a.exchange.update(hello("a", "east", "north"))
     await b.until(lambda: [view.hello for view in b.exchange.gateways()] == [hello("a", "east", "north")])
 
@@ -306,6 +306,8 @@ async def test_a_broker_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     await member.start(hello("a", "east"))
     await member.until(lambda: len(member.troubles) > 0)
     assert "cannot be reached" in member.troubles[0].what
+    ((where, why),) = member.exchange.troubles().items()
+    assert where.startswith("127.0.0.1:") and "the broker cannot be reached" in why
     with pytest.raises(Unreachable):
         await member.exchange.send_to_mesh(frame(1), b"author", Traffic.BULK)
     await member.stop()

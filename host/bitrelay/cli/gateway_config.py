@@ -164,9 +164,12 @@ def _answer(question: str, read: Callable[[Any], Value], given: str | None, usua
 
 def _relay(given: str | None, yes: bool) -> str:
     from ..gateway.config_rules import relay as relay_address
+    from ..toml_source import BadValue
 
     def read(typed: str) -> str:
-        if typed.isdecimal() and 0 < int(typed) <= len(found):
+        if given is None and typed.isdecimal():
+            if not 0 < int(typed) <= len(found):
+                raise BadValue(f"there is no number {typed} in the list", "Give one that is, or a name")
             return found[int(typed) - 1]
         relay_address(typed)
         return typed

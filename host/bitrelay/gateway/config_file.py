@@ -68,6 +68,8 @@ def examine(path: Path) -> tuple[ConfigFile | None, list[TomlError]]:
     try:
         source = Source(path)
     except TomlError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            error.hint = "`bitrelay gateway init FILE` writes one"
         return None, [error]
     reading = _Reading(source)
     config = reading.config()

@@ -220,7 +220,8 @@ def peer(value: Any) -> PeerConfig:
 def peer_id(value: Any) -> bytes:
     if not isinstance(value, str) or not _HEX_32.fullmatch(value):
         raise BadValue(
-            f"{value!r} is no PeerId", f"It has {2 * PEER_ID_SIZE} hex digits; `bitrelay identity show` has this one's"
+            f"{value!r} is no PeerId",
+            f"It has {2 * PEER_ID_SIZE} hex digits; `bitrelay gateway status` tells it where that gateway runs",
         )
     return bytes.fromhex(value)
 

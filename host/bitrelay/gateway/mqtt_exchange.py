@@ -101,7 +101,7 @@ class MqttExchange(Exchange):
         self._client: aiomqtt.Client | None = None
         self._outbox: Outbox | None = None
         self._task: asyncio.Task[None] | None = None
-        self._told: str | None = None
+        self._told: BitrelayError | None = None
         self._told_of: set[bytes] = set()
         self._has_spoken = False
         """Whether the connection has come so far that others know of us."""
@@ -141,6 +141,12 @@ class MqttExchange(Exchange):
 
     def gateways(self) -> list[GatewayView]:
         return self._roster.views(self._now())
+
+    def troubles(self) -> dict[str, str]:
+        """Why there is no connection with the broker, by its address."""
+        if self._told is None:
+            return {}
+        return {self._device: f"{self._told.what}. {self._told.hint}" if self._told.hint else self._told.what}
 
     async def send(self, gateway: bytes, message: Message, traffic: Traffic) -> None:
         """Raises Unreachable, LimitReached; BadData for what the format cannot carry."""
@@ -379,8 +385,8 @@ class MqttExchange(Exchange):
 
     def _tell(self, trouble: BitrelayError) -> None:
         # Once, until there is a connection again or something else is wrong.
-        if str(trouble) != self._told:
-            self._told = str(trouble)
+        if str(trouble) != str(self._told):
+            self._told = trouble
             self._on_trouble(trouble)
 
     def _tell_once(self, subject: bytes, what: str, hint: str) -> None:

@@ -32,7 +32,7 @@ class DemoResult:
     @property
     def way(self) -> str:
         """What lies between the phones, in words."""
-        return f"{self.boards} relays"
+        return f"{self.boards} relay{'s' * (self.boards != 1)}"
 
     @property
     def hops(self) -> int | None:

@@ -101,7 +101,7 @@ def summary(result: DemoResult) -> str:
     lines, report = [_verdict(result)], result.report
     if report.p50_ms is not None and report.p95_ms is not None:
         rate = report.delivered / result.seconds if result.seconds else 0.0
-        hops = f" over {result.hops} hops" if result.hops else ""
+        hops = f" over {result.hops} hop{'s' * (result.hops != 1)}" if result.hops else ""
         lines.append(
             f"Latency{hops}: median {report.p50_ms:.0f} ms, 95 % below {report.p95_ms:.0f} ms; "
             f"{rate:.0f} frames/s in {result.seconds:.1f} s."

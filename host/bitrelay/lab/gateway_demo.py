@@ -50,7 +50,7 @@ class GatewayDemoResult(DemoResult):
 
     @property
     def way(self) -> str:
-        return f"from one mesh of {self.boards} relays to the other, over {len(self.gateways)} gateways,"
+        return f"from one mesh of {super().way} to the other, over {len(self.gateways)} gateways,"
 
     @property
     def taken(self) -> frozenset[str]:
