@@ -254,5 +254,5 @@ async def _joined(gateways: list[Gateway]) -> None:
     # Until every gateway can reach every other one.
     async with asyncio.timeout(JOIN_S):
         # A trial has no event of all of them to wait for.
-        while any(len(gateway.gateways) < len(gateways) - 1 for gateway in gateways):  # noqa: ASYNC110
+        while any(len(gateway.others.views) < len(gateways) - 1 for gateway in gateways):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ from .config import GatewayConfig
 from .exchange import Exchange, GatewayDown, GatewayUp, GatewayView, MessageCame
 from .local_crossing import LocalCrossing
 from .mesh_feed import MeshFeed
-from .mesh_memory import load_meshes, save_meshes
-from .message import MOST_SUBSCRIPTIONS, FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
+from .message import FrameMessage, Hello, MeshOffer, Notice, NoticeMessage, Outcome, Receipt
 from .numbers import Numbers
+from .other_gateways import OtherGateways
 from .relay_link import RelayLink
 from .relay_record import RECENT_MS, RelayRecord
 from .sibling_notices import SiblingNotices
@@ -47,11 +47,8 @@ _log = logging.getLogger(__name__)
 UPKEEP_S: Final = 1.0
 HELLO_S: Final = 10.0
 PRUNE_S: Final = 60.0
-MOST_OFFERS: Final = 1024
-"""Meshes of others that are remembered."""
 _BURST_S = 1.0
 _TOLD_AGAIN_S = 10.0
-_USUAL_MS = 100.0  # to another gateway and back
 _MOST_DOUBT_S = 0.5
 
 
@@ -82,22 +79,13 @@ class Gateway:
         self.relays = relays
         self.bridge = Bridge(own, config.meshes)
         self.numbers = Numbers()
-        self.gateways: dict[bytes, GatewayView] = {}
-        """Other gateways that can be reached now."""
+        self.others = OtherGateways(relays, memory)
         self._tell = tell
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._run = secrets.randbits(32)
-        self._joined: dict[str, tuple[bytes, ...]] = {}
-        self._siblings: dict[str, tuple[bytes, ...]] = {}
-        """Of a mesh of ours: trusted gateways that join it; those of them that carry up what it says."""
-        self._memory = memory
-        self._offers: dict[str, MeshOffer] = {} if memory is None else load_meshes(memory)
-        self._remembered = self._offers
-        self._kept = set(self._offers)
-        """Those of them that a trusted gateway offered."""
-        self._reachable: set[str] = set()
+        self._reachable: frozenset[str] = frozenset()
         self._throttled: Counter[bytes] = Counter()
         self._throttled_told: dict[bytes, float] = {}
         self._troubled: dict[str, float] = {}
@@ -107,11 +95,11 @@ class Gateway:
             store, expires_in=self.bridge.expires_in, wall_ms=self._wall_ms, failed=self._not_stored
         )
         self.record = RelayRecord(ledger, HopFee(config.ledger.base_fee), wall_ms=self._wall_ms, failed=self._failed)
-        notices = self._notices = SiblingNotices(exchange, lambda mesh: self._joined.get(mesh, ()))
+        notices = self._notices = SiblingNotices(exchange, self.others.joined)
         self.feed = MeshFeed(
             own, self.bridge, exchange, dict(relays), self.record, notices, self.numbers, wall_ms=self._wall_ms
         )
-        self._across = LocalCrossing(own, self._siblings_of_both, self._doubt_s, self._bring_across)
+        self._across = LocalCrossing(own, self.others.siblings_of_both, self._doubt_s, self._bring_across)
         self.uplink = Uplink(
             own,
             self.bridge,
@@ -119,8 +107,8 @@ class Gateway:
             self.room,
             notices,
             self.numbers,
-            siblings=self._siblings_of,
-            keeps=lambda mesh: mesh in self._kept,
+            siblings=self.others.siblings,
+            keeps=self.others.keeps,
             wall_ms=self._wall_ms,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +116,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Begin. Raises what Exchange.start raises, and what reading the ledger does."""
-        self._offers_changed()
+        self.bridge.offers = self.others.offers
         before = await asyncio.to_thread(self.record.recent)
         await self.exchange.start(self.hello())
         self.feed.start(before)
@@ -185,7 +173,7 @@ class Gateway:
 
     def reachable_meshes(self) -> frozenset[str]:
         """Meshes of others for which some gateway takes frames now."""
-        return frozenset(self._reachable)
+        return self.others.reachable
 
     # --- from the mesh ---
 
@@ -243,7 +231,7 @@ class Gateway:
             case Receipt():
                 self.uplink.receipt(gateway, message)
             case NoticeMessage(what, mesh, keys, target):
-                if gateway not in self._joined.get(mesh, ()):
+                if gateway not in self.others.joined(mesh):
                     self.numbers.events["notices of strangers"] += 1
                 elif what is Notice.CARRIED:
                     self.uplink.carried(gateway, mesh, keys, target)
@@ -257,7 +245,7 @@ class Gateway:
         now = self._loop.time()
         size = len(message.value)
         self.numbers.carried(size)
-        view = self.gateways.get(gateway)
+        view = self.others.views.get(gateway)
         outcome = None
         if not self._internet_down.consume(now, size) or self._local.tokens(now) < size:
             outcome = Outcome.OVER_BUDGET
@@ -267,7 +255,7 @@ class Gateway:
         elif view is None or view.hello.mesh(message.origin) is None:
             # Of a mesh that it does not join.
             outcome = Outcome.REFUSED
-        elif message.origin in self.relays and gateway not in self._joined[message.origin]:
+        elif message.origin in self.relays and gateway not in self.others.joined(message.origin):
             # Of ours, and it is no other gateway of that: nothing goes back where it came from.
             outcome = Outcome.REFUSED
         frame = parse_frame(message.value)
@@ -288,9 +276,8 @@ class Gateway:
             self.feed.answer(gateway, message.target, frame.key, Outcome.KNOWN)
 
     def _gateway_up(self, view: GatewayView) -> None:
-        known = self.gateways.get(view.peer_id)
-        self.gateways[view.peer_id] = view
-        self._view_changed()
+        known = self.others.put(view)
+        self._others_changed()
         if known is None:
             self._tell(GatewayJoined(view))
         elif known.hello.run != view.hello.run:
@@ -298,53 +285,24 @@ class Gateway:
             self.uplink.gateway_restarted(view.peer_id)
 
     def _gateway_down(self, peer_id: bytes, reason: str) -> None:
-        if self.gateways.pop(peer_id, None) is None:
+        if not self.others.remove(peer_id):
             return
-        self._view_changed()
+        self._others_changed()
         self.uplink.gateway_gone(peer_id)
         self._across.gateway_gone(peer_id)
         self.feed.gateway_gone(peer_id)
         self._tell(GatewayLost(peer_id, reason))
 
-    def _view_changed(self) -> None:
-        views = list(self.gateways.values())
-        ours = [view for view in views if view.trusted]
-        self._joined = {mesh: tuple(v.peer_id for v in ours if v.hello.mesh(mesh)) for mesh in self.relays}
-        self._siblings = {
-            mesh: tuple(v.peer_id for v in ours if (offer := v.hello.mesh(mesh)) and offer.uplink)
-            for mesh in self.relays
-        }
-        offers = _offered(views, self.relays)
-        self._kept |= {offer.name for view in views if view.trusted for offer in view.hello.meshes} & offers.keys()
-        # A mesh that nobody offers for now is not forgotten, but of strangers: what is for it waits. Those that are
-        # there count more.
-        before = [(name, offer) for name, offer in self._offers.items() if name in self._kept and name not in offers]
-        self._offers = dict((*before, *offers.items())[-MOST_OFFERS:])
-        self._kept.intersection_update(self._offers)
-        self._offers_changed()
-        reachable = {name for name, offer in offers.items() if offer.downlink}
-        for mesh in sorted(reachable - self._reachable):
-            if mesh in self._offers and self.room.waiting(mesh):
+    def _others_changed(self) -> None:
+        others = self.others
+        self.bridge.offers = others.offers
+        for mesh in sorted(others.reachable - self._reachable):
+            if self.room.waiting(mesh):
                 self._tell(MeshReachable(mesh, self.room.waiting(mesh)))
             self.uplink.reachable(mesh)
-        for mesh in sorted(self._reachable - reachable):
+        for mesh in sorted(self._reachable - others.reachable):
             self._tell(MeshUnreachable(mesh))
-        self._reachable = reachable
-
-    def _offers_changed(self) -> None:
-        self.bridge.offers = {name: offer for name, offer in self._offers.items() if name not in self.relays}
-
-    def _siblings_of(self, mesh: str) -> tuple[bytes, ...]:
-        return self._siblings.get(mesh, ())
-
-    def _siblings_of_both(self, mesh: str, target: str) -> tuple[bytes, ...]:
-        return tuple(
-            each
-            for each in self._siblings_of(mesh)
-            if (view := self.gateways.get(each)) is not None
-            and (offer := view.hello.mesh(target)) is not None
-            and offer.downlink
-        )
+        self._reachable = others.reachable
 
     def _bring_across(self, target: str, frame: BridgeFrame, origin: str, gateway: bytes, heard_at: float) -> None:
         outcome = self.feed.arrived(target, frame, origin, gateway, heard_at)
@@ -353,11 +311,8 @@ class Gateway:
             self._notices.tell(Notice.CARRIED, origin, frame.key, target)
 
     def _doubt_s(self, mesh: str) -> float:
-        # Where there are others: as long as it takes to the farthest of them and back.
-        others = [self.gateways[each].latency_ms for each in self._joined.get(mesh, ()) if each in self.gateways]
-        if not others:
-            return 0.0
-        return min(_MOST_DOUBT_S, max(_USUAL_MS if ms is None else ms for ms in others) / 1000 + TICK_S)
+        farthest_s = self.others.farthest_s(mesh)
+        return 0.0 if farthest_s is None else min(_MOST_DOUBT_S, farthest_s + TICK_S)
 
     # --- upkeep ---
 
@@ -389,13 +344,10 @@ class Gateway:
                 await self.record.prune(self.config.ledger.keep_s)
 
     async def _remember_meshes(self) -> None:
-        kept = {name: offer for name, offer in self._offers.items() if name in self._kept}
-        if self._memory is not None and kept != self._remembered:
-            self._remembered = kept
-            try:
-                await asyncio.to_thread(save_meshes, self._memory, kept)
-            except BitrelayError as error:
-                self._trouble("the meshes of others", error)
+        try:
+            await self.others.save()
+        except BitrelayError as error:
+            self._trouble("the meshes of others", error)
 
     def _look_at_relays(self) -> None:
         for mesh, links in self.relays.items():
@@ -420,7 +372,7 @@ class Gateway:
             if now - self._throttled_told.get(gateway, -_TOLD_AGAIN_S) >= _TOLD_AGAIN_S:
                 del self._throttled[gateway]
                 self._throttled_told[gateway] = now
-                view = self.gateways.get(gateway)
+                view = self.others.views.get(gateway)
                 self._tell(Throttled(gateway, view.hello.name if view else "", count))
         self._throttled_told = {who: at for who, at in self._throttled_told.items() if now - at < _TOLD_AGAIN_S}
 
@@ -453,27 +405,3 @@ class Gateway:
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(self._loop.create_task(steadily(work, self.numbers.failed)))
-
-
-def _offered(views: Sequence[GatewayView], ours: Container[str]) -> dict[str, MeshOffer]:
-    # What is offered of each mesh, without ours. Of one that a trusted gateway joins, no stranger has a say.
-    of_trusted = {offer.name for view in views if view.trusted for offer in view.hello.meshes}
-    offers: dict[str, MeshOffer] = {}
-    for view in views:
-        for offer in view.hello.meshes:
-            if offer.name not in ours and (view.trusted or offer.name not in of_trusted):
-                offers[offer.name] = _merged(offers.get(offer.name), offer)
-    return offers
-
-
-def _merged(known: MeshOffer | None, offer: MeshOffer) -> MeshOffer:
-    # What several gateways of a mesh offer together.
-    if known is None:
-        return offer
-    return MeshOffer(
-        offer.name,
-        known.geohash or offer.geohash,
-        known.downlink or offer.downlink,
-        known.uplink or offer.uplink,
-        tuple(dict.fromkeys((*known.subscribe, *offer.subscribe)))[:MOST_SUBSCRIPTIONS],
-    )

@@ -26,7 +26,7 @@ def status(gateway: Gateway) -> Values:
         "uptime_s": hello.uptime_s,
         "load_percent": hello.load,
         "meshes": [_mesh(gateway, mesh) for mesh in gateway.config.meshes],
-        "gateways": len(gateway.gateways),
+        "gateways": len(gateway.others.views),
         "reachable_meshes": sorted(gateway.reachable_meshes()),
         "not_linked": dict(gateway.exchange.troubles()),
         "refused": dict(gateway.exchange.refused()),
