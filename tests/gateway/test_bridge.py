@@ -295,3 +295,10 @@ def test_many_phones_announce_and_are_told_apart() -> None:
             crossed += bool(heard(found, said, now=second, wall_ms=WALL + second * 1000).targets)
     assert crossed == 2 * len(phones)
     assert found.drops["up", Traffic.BACKGROUND, Drop.ANNOUNCE_RATE] == 6 * len(phones)
+
+
+def test_an_announce_that_nobody_wanted_uses_up_nothing() -> None:
+    found = bridge()
+    assert heard(found, announce(ALICE)).drop is Drop.NOT_SUBSCRIBED
+    found.offers = {"X": offer("X")}
+    assert heard(found, announce(ALICE, WALL + 5000), now=5, wall_ms=WALL + 5000).targets == ("X",)

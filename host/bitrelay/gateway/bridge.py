@@ -120,7 +120,11 @@ class Bridge:
             here.newest.keep(frame, signer, now, wall_ms)
         elif frame.type == TYPE_ANNOUNCE:
             return self._not_up(frame, Drop.ANNOUNCE_RATE)
-        return self._up(here, frame, now, wall_ms)
+        up = self._up(here, frame, now, wall_ms)
+        if signer is not None and not up.targets:
+            # Who is there in a moment is to know him then.
+            here.announces.take_back(frame, signer)
+        return up
 
     def arrived(self, mesh: str, frame: BridgeFrame, origin: str, gateway: bytes, now: float, wall_ms: int) -> Outcome:
         """A frame for a mesh of ours came from elsewhere: QUEUED, or why not. Remembers where its author is."""
