@@ -106,9 +106,6 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            if path.exists() and not path.is_file():
-                # A pipe would let us wait for ever.
-                raise TomlError(f"{path}: not a regular file")
             with path.open("rb") as file:
                 raw = file.read(_MAX_FILE + 1)
         except OSError as error:

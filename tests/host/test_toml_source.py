@@ -1,6 +1,5 @@
 """TOML with lines: the tables that boards' files have. Arrays of tables are tests/lab/test_scenario.py's."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -87,9 +86,3 @@ def test_a_rule_can_say_itself_what_is_wrong(tmp_path: Path) -> None:
 def test_what_is_wrong_at_the_end_has_a_line(tmp_path: Path, content: str, line: int) -> None:
     with pytest.raises(TomlError, match=rf"f.toml:{line}: "):
         source(tmp_path, content)
-
-
-def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.toml")
-    with pytest.raises(TomlError, match="not a regular file"):
-        Source(tmp_path / "pipe.toml")
