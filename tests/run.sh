@@ -25,8 +25,7 @@ check "mypy" mypy
 
 # pytest's summary tells it again, where it is seen: tests/conftest.py.
 printf -- '--- pytest\n'
-# In their order: by the number of tests, the longest files, which have few, would come last, and one process idle.
-BITRELAY_CHECKS_FAILED="$failed" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+BITRELAY_CHECKS_FAILED="$failed" python -m pytest -n 2 --dist loadfile "$@"
 status=$?
 [ "$status" = 0 ] && [ -n "$failed" ] && status=1
 exit "$status"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bitrelay.boards import compile as compile_
 from bitrelay.boards.choices import decide, without_native
 from bitrelay.boards.link import link
 from bitrelay.boards.name_order import arrange_names
@@ -255,3 +256,11 @@ def test_an_import_for_annotations_costs_nothing() -> None:
     }
     assert [name for _, name in program_of(sources).parts] == ["p.app"]
     assert link(sources, "p.types").sources == {"p.types": "class T: pass\n"}
+
+
+def test_two_boards_that_are_flashed_together_do_not_parse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # CPython 3.11 raises SystemError then (python/cpython#106905), but seldom.
+    held: list[bool] = []
+    monkeypatch.setattr(compile_, "_linked", lambda *_: held.append(compile_._one_at_a_time.locked()))
+    compile_.linked_program("")
+    assert held == [True] and not compile_._one_at_a_time.locked()

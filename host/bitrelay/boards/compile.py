@@ -5,6 +5,7 @@ import functools
 import hashlib
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +25,9 @@ OPTIMISATION = "-O2"
 BUILD_FILE = "/build.txt"
 # The module that everything which is always loaded becomes part of.
 ENTRY = "firmware.app"
+# The parser of CPython 3.11 counts its depth for all threads together, and raises when two of them parse at once
+# (python/cpython#106905); and boards that are flashed together need the same program made once.
+_one_at_a_time = threading.Lock()
 
 _DEADLINE_S = 20.0
 
@@ -52,7 +56,8 @@ def board_files(arch: str, extra: Mapping[str, str] | None = None) -> dict[str, 
 def linked_program(arch: str, extra: Mapping[str, str] | None = None) -> Program:
     """The sources of what board_files() compiles."""
     more = dict(extra or {})
-    return _linked(arch, tuple((program_sources() | more).items()), tuple(more))
+    with _one_at_a_time:
+        return _linked(arch, tuple((program_sources() | more).items()), tuple(more))
 
 
 # Kept by content, since the same program goes onto every board of a fleet.
