@@ -27,6 +27,7 @@ from ..identity.record import from_record, to_record
 from ..identity.service import IdentityService, Registration
 from ..transports.address import Serial, Udp
 from ..transports.relay_port import ConsolePort
+from ..watched_task import watched
 from .bootstrap import first_contacts
 from .endpoint import Endpoint
 from .events import Event
@@ -306,12 +307,4 @@ class NodeService:
                 self._tell(Trouble(error))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(_tell_failure)
-        self._tasks.append(task)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the node has failed", exc_info=error)
+        self._tasks.append(watched(work, "A task of the node has failed"))

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..errors import BitrelayError, HandshakeFailed, HandshakeFault, LimitReached
 from ..transports.address import Address
+from ..watched_task import watched
 from .stranger_dials import StrangerDials
 
 _log = logging.getLogger(__name__)
@@ -111,8 +112,7 @@ class Dialer:
 
     def _begin(self, addresses: tuple[Address, ...], peer_id: bytes | None, *, named: bool) -> _Target:
         target = _Target(addresses, peer_id, named)
-        target.task = asyncio.create_task(self._look_after(target))
-        target.task.add_done_callback(_tell_failure)
+        target.task = watched(self._look_after(target), "A gateway is no longer dialled")
         return target
 
     async def _look_after(self, target: _Target) -> None:
@@ -182,9 +182,3 @@ def _end(target: _Target) -> asyncio.Task[None] | None:
     if target.task is not None:
         target.task.cancel()
     return target.task
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a link that a fault of ours keeps from coming about would be missed in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A gateway is no longer dialled", exc_info=error)

@@ -17,6 +17,7 @@ from ..dht.values import Kind, fault_of, latest, sign
 from ..errors import BadData, BitrelayError, CheckFailed
 from ..identity.keys import IdentityKeys, peer_id_of
 from ..transports.address import HostAddress
+from ..watched_task import watched
 from .config import Preference
 from .gateway_record import GatewayRecord, decode, encode
 from .selection import Candidate, Criteria, select
@@ -124,9 +125,7 @@ class Discovery:
         if not self._tasks:
             looks = _again_and_again(lambda: self.look(seeker, criteria, preference), LOOK_S)
             puts = _again_and_again(lambda: self.publish(seeker.records()), CHECK_S)
-            self._tasks = [asyncio.create_task(work) for work in (looks, puts)]
-            for task in self._tasks:
-                task.add_done_callback(_tell_failure)
+            self._tasks = [watched(work, "Discovery of gateways has failed") for work in (looks, puts)]
 
     async def stop(self) -> None:
         """Harmless when repeated. What was published is found until its time is over."""
@@ -232,9 +231,3 @@ async def _again_and_again(work: Callable[[], Awaitable[bool | None]], every_s: 
             pause_s = every_s
         await asyncio.sleep(pause_s)
         pause_s = min(every_s, 2 * pause_s)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else gateways would no longer be found, and nobody would know why.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("Discovery of gateways has failed", exc_info=error)

@@ -8,10 +8,10 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from ..errors import BitrelayError, DeviceTimeout, NotConnected, TransportClosed
 from ..identity.peer_cache import PeerCache
@@ -26,6 +26,7 @@ from ..transports.peer_channel import ChannelConfig
 from ..transports.selector import TransportType
 from ..transports.token_bucket import TokenBucket
 from ..transports.transport import DataReceived, Ended, Failed, Transport
+from ..watched_task import watched
 from .config import FederationConfig
 from .dialing import Dialer
 from .exchange import ExchangeEvent, GatewayDown, GatewayUp, GatewayView, MessageCame
@@ -34,6 +35,8 @@ from .message import Hello, decode, encode
 from .presence import Presence
 
 _log = logging.getLogger(__name__)
+
+_FAILED: Final = "A task of the gateway's links has failed"
 
 HEARTBEAT_S: Final = 10.0
 """How often we say hello again (row GWY-20)."""
@@ -122,7 +125,7 @@ class GatewayLinks:
         for address in self._config.listen:
             self._demand_transport(address)
             self.bound += (await self._net.listen(address),)
-        self._reader = _begin(self._read())
+        self._reader = watched(self._read(), _FAILED)
         named: dict[bytes, list[Address]] = {}
         for peer in self._config.peers:
             if peer.peer_id is None:
@@ -267,7 +270,7 @@ class GatewayLinks:
         link = self._links.get(peer_id)
         if link is None:
             link = self._links[peer_id] = _Link(peer_id, _now())
-            link.task = _begin(self._attend(link))
+            link.task = watched(self._attend(link), _FAILED)
         return link
 
     def _has(self, link: _Link) -> bool:
@@ -424,15 +427,3 @@ class GatewayLinks:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    task = asyncio.create_task(work)
-    task.add_done_callback(_tell_failure)
-    return task
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else links that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway's links has failed", exc_info=error)

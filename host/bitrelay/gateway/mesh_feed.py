@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..errors import BitrelayError
 from ..mesh.relay_chain import packet_hash
 from ..transports.fair_queue import Traffic
+from ..watched_task import watched
 from .bridge import OUTCOMES, Bridge, Down
 from .bridge_frame import BridgeFrame
 from .exchange import Exchange
@@ -214,10 +215,9 @@ class MeshFeed:
             return  # whoever sent it sends it to another one
         if waiting is None:
             waiting = self._receipts[gateway] = deque()
-            task = self._loop.create_task(self._send_receipts(gateway, waiting))
+            task = watched(self._send_receipts(gateway, waiting), "Receipts of the gateway have failed")
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-            task.add_done_callback(_tell_failure)
         if len(waiting) >= MOST_RECEIPTS:
             self._numbers.events["receipts dropped"] += 1
         else:
@@ -234,9 +234,3 @@ class MeshFeed:
                     self._numbers.events["receipts dropped"] += 1
         finally:
             del self._receipts[gateway]
-
-
-def _tell_failure(task: asyncio.Task[Any]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the gateway has failed", exc_info=error)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import BadData, BitrelayError, Unreachable
 from ..transports.fair_queue import Traffic
+from ..watched_task import watched
 from .config import MqttConfig
 from .election import elected
 from .event_backlog import EventBacklog
@@ -131,8 +132,7 @@ class MqttExchange(Exchange):
         self._sealer = Sealer(self._own, self._config.fleet_key, self._clock)
         self._opener = Opener(self._own, self._config.fleet_key, self._clock, MOST_BYTES)
         self.update(hello)
-        self._task = asyncio.get_running_loop().create_task(self._run(tls))
-        self._task.add_done_callback(_log_failure)
+        self._task = watched(self._run(tls), "The exchange with the broker has failed")
 
     def update(self, hello: Hello) -> None:
         """Raises BadData for a hello that is too long."""
@@ -415,8 +415,3 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # so that asyncio does not miss it: the first one was told, it ends the others
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("The exchange with the broker has failed", exc_info=error)

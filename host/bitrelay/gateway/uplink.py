@@ -16,6 +16,7 @@ from typing import Any, Final
 from ..errors import BitrelayError, Unreachable
 from ..transports.adaptive_timeout import AdaptiveTimeout, TimeoutRange
 from ..transports.fair_queue import FairQueue
+from ..watched_task import watched
 from .bridge import Bridge, Drop
 from .bridge_frame import BridgeFrame
 from .election import elected
@@ -43,7 +44,6 @@ _MOST_CARRIED = 1 << 14
 _MOST_TRIES = 4
 _BATCH = 64
 
-_DONE = (Outcome.SENT, Outcome.KNOWN)
 _REFUSED = (Outcome.REFUSED, Outcome.OVER_BUDGET, Outcome.STALE, Outcome.MALFORMED)
 
 
@@ -352,11 +352,9 @@ class Uplink:
             if self._awaiting.get(place) is carry:
                 carry.gateway = gateway
                 carry.due = min(carry.until, self._loop.time() + self._wait_for(gateway))
-        except Unreachable:
-            self._forget(carry)
-            self._nobody_left(carry)
         except BitrelayError as error:
-            _log.info("A frame was not handed over: %s", error)
+            if not isinstance(error, Unreachable):
+                _log.info("A frame was not handed over: %s", error)
             self._forget(carry)
             self._nobody_left(carry)
         finally:
@@ -443,15 +441,10 @@ class Uplink:
         return RECEIPT.base_s if gateway is None else self._patience_of(gateway).current_s
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(work)
+        task = watched(work, "A task of the gateway has failed")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("A task of the gateway has failed", exc_info=error)
 
 
 def _across(origin: str, target: str, key: bytes) -> bytes:

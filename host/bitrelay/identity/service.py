@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..defense.sybil import DETECTION_S, Alarms, Limits, View, detect
 from ..errors import BitrelayError, NoIdentity
+from ..watched_task import watched
 from .challenge import Challenge
 from .difficulty import DifficultyAdjusted, DifficultyConfig, DifficultyControl, SolveTime
 from .event_log import log_event
@@ -302,9 +303,7 @@ class IdentityService:
             self._control.add(SolveTime(identity.difficulty, seconds))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        task.add_done_callback(_tell_failure)
-        self._tasks.append(task)
+        self._tasks.append(watched(work, "A task of the identity service has failed"))
 
     async def _every(self, seconds: float, failed: str, step: Callable[[], Awaitable[object] | object]) -> None:
         while True:
@@ -344,9 +343,3 @@ class IdentityService:
     async def _log_events(self, subscription: Subscription) -> None:
         async for event in subscription:
             log_event(event)
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a task that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A task of the identity service has failed", exc_info=error)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import BitrelayError, NotConnected, TransportClosed, WrongAddress
+from ..watched_task import watched
 from .address import Address
 from .connection_manager import PENDING_S, ConnectionManager
 from .control_frame import Data, decode
@@ -381,14 +382,9 @@ class TransportCoordinator:
         return None
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = watched(work, "A task of the coordinator has failed")
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("A task of the coordinator has failed", exc_info=error)
+        task.add_done_callback(self._tasks.discard)
 
 
 class _Carrier:

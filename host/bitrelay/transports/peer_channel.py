@@ -5,14 +5,14 @@ answer in time (rows CRD-10, EXE-03); the other sends what the peer asks for (`a
 """
 
 import asyncio
-import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from ..errors import BadData, BitrelayError, DeviceTimeout, LimitReached, NotConnected
+from ..watched_task import watched
 from .adaptive_timeout import TimeoutRange
 from .answers import Answers
 from .control_frame import DATA_OVERHEAD, Ack, ControlFrame, Data, Ping, Pong, Reset, encode
@@ -21,7 +21,7 @@ from .fair_queue import Drop, FairQueue, Traffic
 from .link_state import LinkState
 from .selector import Policy, TransportType, order
 
-_log = logging.getLogger(__name__)
+_FAILED: Final = "A channel has failed"
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes; and what the transports take, less the header."""
@@ -89,7 +89,7 @@ class PeerChannel:
         self._idle.set()
         self._losses = 0
         self._answers = Answers(self._send_answer, lambda: list(self.links), self._receive.ack, counts)
-        self._tasks = [_begin(self._send_messages()), _begin(self._answers.run())]
+        self._tasks = [watched(self._send_messages(), _FAILED), watched(self._answers.run(), _FAILED)]
 
     @property
     def epoch(self) -> int:
@@ -379,18 +379,6 @@ class PeerChannel:
             raise NotConnected("it went away", device=self.peer.hex())
         wait_s = min(link.wait_s(asyncio.get_running_loop().time()), _MOST_ANSWER_S)
         await self._carrier.send(self.peer, name, encode(frame), timeout=wait_s)
-
-
-def _begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    task = asyncio.create_task(work)
-    task.add_done_callback(_tell_failure)
-    return task
-
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    # Else a channel that a fault of ours ended would end in silence.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("A channel has failed", exc_info=error)
 
 
 def _fail(outgoing: Outgoing, error: BitrelayError) -> None:
