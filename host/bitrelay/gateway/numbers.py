@@ -9,7 +9,6 @@ from ..transports.fair_queue import Traffic
 MOST_PEERS: Final = 1024
 """Gateways that are counted apart; of more, the one heard of least recently goes."""
 DELAY_BOUNDS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 120_000)
-USUAL_S: Final = 1.0
 _OLD, _NEW = 0.9, 0.1
 
 

@@ -5,7 +5,6 @@ of and holds nothing up (row MSH-42).
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +14,6 @@ from ..mesh.relay_fee import FeeRule
 from ..mesh.relay_ledger import RelayLedger
 from .bridge import Down
 from .receipts import event_of
-
-_log = logging.getLogger(__name__)
 
 GATHER_S: Final = 0.02
 MOST_GATHERED: Final = 8192

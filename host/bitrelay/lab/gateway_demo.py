@@ -28,7 +28,6 @@ from .waiting import alongside, together
 # In a mesh of N relays a frame is lowered N - 1 times before the last hears it, once by the gateway, and N - 1 times
 # after the first of the other mesh has sent it; nobody forwards a TTL of 1.
 MAX_BOARDS = MAX_TTL // 2
-MAX_GATEWAYS = 2
 RATE = 20.0
 """Frames a second, both ways together."""
 
