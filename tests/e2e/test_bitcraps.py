@@ -130,8 +130,10 @@ async def test_who_scans_for_a_second_finds_the_relay_and_nodes_learn_who_it_is(
     seconds = windows(node.heard, 1.0)
     assert len(seconds) > 20 and windows(node.heard, 4.0)
     for window in seconds:
-        phones = sum(one.is_for_phones for one in window)
-        assert phones >= 3 and phones > 2 * sum(one.is_for_nodes for one in window)
+        assert sum(one.is_for_phones for one in window) >= 3
+    # How turns are shared to the tenth: tests/firmware/board/checks_advertiser.py. One of 0.2 s holds two or three
+    # advertisements, so of a single second nothing closer can be said.
+    assert sum(one.is_for_phones for one in node.heard) > 2 * sum(one.is_for_nodes for one in node.heard)
     for window in windows(node.heard, 4.0):
         assert sum(one.is_for_nodes for one in window) >= 4
     # A relay that does not announce itself tells phones no id; nodes learn what they need before they connect.
