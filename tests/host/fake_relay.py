@@ -17,8 +17,6 @@ from shared_protocol import cobs
 from shared_protocol import console as messages
 from shared_protocol import settings as table
 
-_BELOW = 48
-
 Values = dict[str, Any]
 Answer = Callable[["FakeRelay", int, Values], None]
 
@@ -230,13 +228,7 @@ class PtyRelay:
 
     def __init__(self, relay: FakeRelay) -> None:
         self.relay = relay
-        # Terminals get the lowest number that is free. One that a board of another test had a moment ago may still be
-        # spoken to, and one that we have left may be a board's at once: so ours is far above those.
-        below = [pty.openpty() for _ in range(_BELOW)]
         self._master, self._slave = pty.openpty()
-        for ends in below:
-            for end in ends:
-                os.close(end)
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
         self._wake_read, self._wake_write = os.pipe()
