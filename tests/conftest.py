@@ -1,6 +1,7 @@
 """For all tests: what tests/run.sh found before pytest is told once more in the summary."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,11 @@ collect_ignore = ["hardware"]
 # modules while it makes the first ones, which takes a second on a busy machine.
 settings.register_profile("bitrelay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bitrelay")
+
+
+# A shell has its background jobs ignore Ctrl-C, and what they start inherits that; these tests may be such a job.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

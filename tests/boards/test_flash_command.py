@@ -25,7 +25,7 @@ from bitrelay.cli.flash import _show, _wishes
 from bitrelay.cli.output import Output
 from bitrelay.errors import PortError, WrongPassphrase
 from tests.boards.conftest import identity_file
-from tests.host.command import finish, hear_ctrl_c, run, start
+from tests.host.command import finish, run, start
 
 DEADLINE_S = 30.0
 
@@ -211,7 +211,6 @@ def test_on_a_terminal_it_asks_which_one(start_board: StartBoard) -> None:
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        preexec_fn=hear_ctrl_c,
         env=os.environ | {"TERM": "dumb", "COLUMNS": "200"},
     )
     os.close(slave)

@@ -13,7 +13,6 @@ from relays import DEADLINE_S, on_air_id
 from bitrelay.errors import ExitCode
 from bitrelay.lab.lab import Lab
 from bitrelay.lab.scenario import BoardSpec, Edge, Scenario
-from tests.host.command import hear_ctrl_c
 
 PAIR = Scenario(boards=(BoardSpec("west"), BoardSpec("east")), edges=(Edge("west", "east"),))
 
@@ -27,7 +26,7 @@ class Node:
         options = ("--listen", "udp://127.0.0.1:0", "--state", str(folder), "--difficulty", "8", "--relay", relay)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bitrelay", "node", "run", *options, "--json",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, preexec_fn=hear_ctrl_c,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         stack.push_async_callback(cls._end, process)
         return cls(process)

@@ -1,7 +1,6 @@
 """Runs `bitrelay` as a script would."""
 
 import json
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -12,13 +11,7 @@ FRAME = "01020701020304050607080000031011121314151617aabbcc"
 
 def start(*args: str, **options: Any) -> "subprocess.Popen[str]":
     settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    settings["preexec_fn"] = hear_ctrl_c
     return subprocess.Popen([sys.executable, "-m", "bitrelay", *args], text=True, **(settings | options))
-
-
-def hear_ctrl_c() -> None:
-    """For a child before it runs: a shell lets its background jobs ignore SIGINT, and these tests may be one."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(process: "subprocess.Popen[str]", given: str | None = None) -> tuple[str, str]:

@@ -186,10 +186,13 @@ def test_the_reader_of_its_lines_may_go(tmp_path: Path) -> None:
     assert node.process.stdout is not None
     node.until("joined")
     node.process.stdout.close()
+    # It has to tell of the other one, who may find it gone before it could join.
     other = Node(tmp_path / "b", "--bootstrap", node.up["udp"])
-    other.until("joined")
-    assert node.process.wait(timeout=30) == ExitCode.OUTPUT_CLOSED
-    assert other.end(signal.SIGINT)[0] == ExitCode.INTERRUPTED
+    try:
+        assert node.process.wait(timeout=30) == ExitCode.OUTPUT_CLOSED
+    finally:
+        node.process.kill()
+        assert other.end(signal.SIGINT)[0] == ExitCode.INTERRUPTED
     assert node.process.stderr is not None
     node.process.stderr.close()
 

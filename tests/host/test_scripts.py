@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.command import finish, hear_ctrl_c
+from tests.host.command import finish
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ["bash", "cat", "cksum", "dirname", "head", "rm", "tail", "tee", "tr", "uname"]
@@ -116,7 +116,6 @@ def test_ctrl_c_while_it_installs_is_130_and_quiet(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
     )
     assert process.stderr is not None
     while "pyserial" not in (line := process.stderr.readline()):

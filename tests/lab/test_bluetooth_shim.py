@@ -314,9 +314,13 @@ def on_event(event, data):
 ble.irq(on_event)
 async def main():
     reader = asyncio.StreamReader(sys.stdin)
-    for _ in range(3):
+    late = []
+    for _ in range(21):
         await flag.wait()
-        print("woken", time.ticks_diff(time.ticks_us(), waited[-1]) < 5000)
+        late.append(time.ticks_diff(time.ticks_us(), waited[-1]))
+        print("woken")
+    # Most of the time, whatever else the computer does: a flag that the next round alone looks at is late by 20 ms.
+    print(sorted(late)[10] < 5000)
     print(await reader.readline())
     await asyncio.sleep_ms(1)
     print("slept")
@@ -325,9 +329,10 @@ asyncio.run(main())
     )
     await board.line()
     _peer, remote = await bench.connected_phone(1)
-    for _ in range(3):
+    for _ in range(21):
         await remote.write_value(b"hello", with_response=True)
-        assert await board.line() == "woken True"
+        assert await board.line() == "woken"
+    assert await board.line() == "True"
     board.process.stdin.write(b"typed\n")
     assert await board.lines() == ["b'typed\\n'", "slept"]
 
