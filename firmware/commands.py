@@ -34,6 +34,7 @@ class Commands:
         self.build = build_id(relay.settings.folder)
         self._taken = None  # of a file that comes in pieces: see transfer.py
         self.listen_until = 0
+        self.new_alone = False  # of frames: whoever carries them on needs no copies
         self._do = {
             messages.INFO: self._info,
             messages.STATS: self._stats,
@@ -161,11 +162,14 @@ class Commands:
         on = values["on"]
         self.relay.forwarder.on_frame = self._frame_event if on else None
         self.listen_until = self.relay.clock.now_s + _LISTEN_S
+        self.new_alone = values.get("new", False)
         self._reply(messages.LISTEN, request_id, {"on": on})
 
     def _frame_event(self, conn, frame, verdict):
         if self.relay.clock.now_s > self.listen_until:
             self.relay.forwarder.on_frame = None
+            return
+        if self.new_alone and verdict == "duplicate":
             return
         if conn < 0:
             conn = None  # it came on a link that has gone

@@ -1,8 +1,8 @@
 # The framed serial console: bytes in, requests to commands.py, answers and events out.
 #
 # Reading: a board's UART keeps 260 bytes and drops the rest, so input is drained byte by byte as it comes.
-# Writing: the UART blocks when it is full, so output waits in a ring and goes out in small pieces; events that do not
-# fit are dropped and counted, answers wait for room.
+# Writing: the UART blocks when it is full, so output waits in rings and goes out in small pieces. Answers go before
+# events, since somebody waits for them; events that do not fit are dropped and counted, answers wait for room.
 import select
 import sys
 from time import ticks_diff, ticks_ms
@@ -13,8 +13,9 @@ from shared_protocol import cobs
 from shared_protocol import console as messages
 from shared_protocol import counters as c
 
-_RING = const(3072)
-_PIECE = const(96)  # bytes a piece: what 115,200 baud sends in 8 ms
+_EVENTS = const(2048)
+_ANSWERS = const(1088)  # holds the longest there is
+_PIECE = const(96)  # bytes a round: what 115,200 baud sends in 8 ms
 _POLL_MS = const(8)
 _STALLED_MS = const(100)  # a write that took longer: the host has the port open and does not read
 _MUTE_MS = const(5_000)
@@ -22,6 +23,45 @@ QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
 _READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
 _CTRL_C = const(3)
 _RETURN = const(13)
+
+
+# Bytes of whole wire frames that wait, oldest first.
+class Ring:
+    def __init__(self, room):
+        self.data = bytearray(room)
+        self.view = memoryview(self.data)
+        self.room = room  # bytes that fit yet
+        self.head = 0
+
+    def append(self, wire):
+        size = len(self.data)
+        at = (self.head + size - self.room) % size
+        first = min(len(wire), size - at)
+        self.view[at : at + first] = wire[:first]
+        self.view[: len(wire) - first] = wire[first:]
+        self.room -= len(wire)
+
+    # Length of the oldest frame, 0 if there is none. It begins and ends with the only zeros in it.
+    def oldest(self):
+        size = len(self.data)
+        if self.room == size:
+            return 0
+        head = self.head
+        end = self.data.find(b"\0", head + 1)
+        if end < 0:
+            end = size + self.data.find(b"\0")
+        return end - head + 1
+
+    # The next bytes, n at most and at least one; they are the ring's until the next append.
+    def take(self, n):
+        head = self.head
+        n = min(n, len(self.data) - head)
+        self.head = (head + n) % len(self.data)
+        self.room += n
+        return self.view[head : head + n]
+
+    def clear(self):
+        self.room = len(self.data)
 
 
 class Console:
@@ -35,10 +75,10 @@ class Console:
         self._out = sys.stdout.buffer
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
-        self._ring = bytearray(_RING)
-        self._view = memoryview(self._ring)
-        self._head = 0
-        self._size = 0
+        self._answers = Ring(_ANSWERS)
+        self._events = Ring(_EVENTS)
+        self._begun = self._events  # where the frame is of which `_left` bytes are to be written yet
+        self._left = 0
         self._mute = False
         self._mute_from = 0
         self._before = 0
@@ -48,8 +88,8 @@ class Console:
     def step(self, now):
         if self._mute and ticks_diff(now, self._mute_from) > _MUTE_MS:
             self._mute = False
-        self._write()
         heard = self._read(now)
+        self._write()
         if heard:
             self._heard_at = now
         elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
@@ -60,8 +100,8 @@ class Console:
         one = self._one
         reader = self.reader
         n = 0
-        # With much to say already, more questions can wait.
-        while n < _READ_MAX and self._size < _RING // 2 and self._has_input():
+        # With much to answer already, more questions can wait.
+        while n < _READ_MAX and self._answers.room > _ANSWERS // 2 and self._has_input():
             if not self._in.readinto(one):
                 break
             n += 1
@@ -98,38 +138,44 @@ class Console:
     # An answer: room is made for it by writing what waits.
     def send(self, kind, request_id, values):
         wire = cobs.wrap(messages.encode(kind, request_id, values))
-        while len(wire) > _RING - self._size:
+        while len(wire) > self._answers.room:
             self._write()
-        self._append(wire)
+        self._answers.append(wire)
 
-    # An event: dropped when there is no room. A quarter of the ring is kept for answers.
+    # An event: dropped when there is no room.
     def event(self, kind, values):
         wire = cobs.wrap(messages.encode(kind, 0, values))
-        if self._mute or len(wire) > _RING - _RING // 4 - self._size:
+        if self._mute or len(wire) > self._events.room:
             self.counts[c.CONSOLE_DROPPED] += 1
             return
-        self._append(wire)
+        self._events.append(wire)
 
-    def _append(self, wire):
-        at = (self._head + self._size) % _RING
-        first = min(len(wire), _RING - at)
-        self._view[at : at + first] = wire[:first]
-        self._view[: len(wire) - first] = wire[first:]
-        self._size += len(wire)
-
+    # A piece of what waits; whether there was any.
     def _write(self):
-        if self._size:
-            n = min(self._size, _PIECE, _RING - self._head)
-            start = ticks_ms()
-            self._out.write(self._view[self._head : self._head + n])
-            self._head = (self._head + n) % _RING
-            self._size -= n
-            if ticks_diff(ticks_ms(), start) > _STALLED_MS:
-                self._size = 0
-                self._mute = True
-                self._mute_from = start
+        n = 0
+        start = ticks_ms()
+        while n < _PIECE:
+            if not self._left:
+                self._begun = self._answers
+                self._left = self._answers.oldest()
+                if not self._left:
+                    self._begun = self._events
+                    self._left = self._events.oldest()
+                    if not self._left:
+                        break
+            piece = self._begun.take(min(self._left, _PIECE - n))
+            self._left -= len(piece)
+            n += len(piece)
+            self._out.write(piece)
+        if n and ticks_diff(ticks_ms(), start) > _STALLED_MS:
+            self._left = 0
+            self._answers.clear()
+            self._events.clear()
+            self._mute = True
+            self._mute_from = start
+        return n > 0
 
     # Everything that waits, before the board goes down or the REPL takes over.
     def flush(self):
-        while self._size:
-            self._write()
+        while self._write():
+            pass

@@ -69,7 +69,7 @@ FIELDS = {
         "conn:u role:s address:x address_type:u mtu:u state:s rssi:i rx_frames:u tx_frames:u queued:u dropped:u age_s:u"
         " service:s mode:s owner:x"
     ),
-    LISTEN: "on:b",
+    LISTEN: "on:b new:b",
     LISTEN | ANSWER: "on:b",
     SEND: "frame:x",
     SEND | ANSWER: "links:u",

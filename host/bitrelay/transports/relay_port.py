@@ -28,6 +28,7 @@ OPEN_TIMEOUT_S = 10.0
 
 # A relay tells what it hears for a minute only (docs/protocol.md, LISTEN).
 _RENEW_S = 20.0
+_LISTEN = {"on": True, "new": True}
 _SEND_TIMEOUT_S = 5.0
 _BUSY_AGAIN_S = 0.02
 _CLAIM_S = 10.0
@@ -97,7 +98,7 @@ class ConsolePort(RelayPort):
                 raise PeerError(
                     "the relay has no identity", device=address.port, hint="`bitrelay info` says why, and when it will."
                 )
-            await console.request(messages.LISTEN, {"on": True})
+            await console.request(messages.LISTEN, _LISTEN)
             return cls(console, peer_id)
         except BaseException:
             await console.close()
@@ -163,7 +164,7 @@ class ConsolePort(RelayPort):
                     await self._restarted.wait()
             self._restarted.clear()
             try:
-                await self._console.request(messages.LISTEN, {"on": True})
+                await self._console.request(messages.LISTEN, _LISTEN)
             except DeviceLost:
                 return  # receive() hears of it too
             except BitrelayError:

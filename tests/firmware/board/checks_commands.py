@@ -120,6 +120,18 @@ def check_listening_tells_frames_until_it_is_over():
     assert len(commands.console.told) == 2 and rig.forwarder.on_frame is None
 
 
+def check_whoever_carries_frames_on_hears_no_copies():
+    for new, told in ((True, ["relayed"]), (False, ["relayed", "duplicate"])):
+        commands = Commands(Relay(), Console())
+        rig = commands.relay.rig
+        _ask(messages.LISTEN, {"on": True, "new": new}, commands)
+        frame = rig.frame()
+        rig.hear(frame)
+        rig.hear(frame)
+        rig.run()
+        assert [values["verdict"] for _, _, values in commands.console.told[1:]] == told
+
+
 def check_listening_can_be_ended():
     commands = Commands(Relay(), Console())
     _ask(messages.LISTEN, {"on": True}, commands)

@@ -1,6 +1,8 @@
+from binascii import crc32
 from time import ticks_add, ticks_ms
 
 from firmware.console import Console
+from shared_protocol import cobs
 from shared_protocol import console as messages
 from shared_protocol import counters as c
 
@@ -54,3 +56,54 @@ def check_a_host_that_stopped_reading_is_told_nothing_for_a_while():
     _log(console)
     console.flush()
     assert console.counts[c.CONSOLE_DROPPED] == 1 and b"x" * 200 in console._out.got
+
+
+# The bodies in what a port has been given, CRC taken off.
+def _bodies(wire):
+    bodies = []
+    for piece in wire.split(b"\0"):
+        if piece:
+            out = bytearray(len(piece))
+            n = cobs.decode(piece, len(piece), out)
+            assert crc32(bytes(out[: n - 4])) == int.from_bytes(out[n - 4 : n], "big")
+            bodies.append(messages.decode(bytes(out[: n - 4])))
+    return bodies
+
+
+def check_answers_go_before_events_but_not_into_one():
+    console = _console()
+    for _ in range(3):
+        _log(console)
+    console._write()
+    assert len(console._out.got) == 96
+    console.send(messages.TIME | messages.ANSWER, 7, {"time_ms": 1})
+    console.send(messages.TIME | messages.ANSWER, 8, {"time_ms": 2})
+    console.flush()
+    assert [number for _, number, _ in _bodies(console._out.got)] == [0, 7, 8, 0, 0]
+
+
+def check_frames_of_all_lengths_pass_the_ends_of_the_rings():
+    console = _console()
+    told = []
+    for n in range(1, 160):
+        text = str(n) + "y" * n
+        console.event(messages.EVENT_LOG, {"level": 1, "text": text})
+        console.send(messages.ERROR, n, {"code": text})
+        told += [text, text]
+        while console._write():
+            pass
+    heard = _bodies(console._out.got)
+    assert [values.get("code") or values["text"] for _, _, values in heard] == told
+    assert console.counts[c.CONSOLE_DROPPED] == 0
+
+
+def check_a_round_writes_what_the_line_sends_meanwhile():
+    console = _console()
+    for number in range(1, 20):
+        console.send(messages.CONFIRM | messages.ANSWER, number, None)
+    before = 0
+    while console._write():
+        size = len(console._out.got)
+        assert size - before == 96 or not console._left
+        before = size
+    assert len(_bodies(console._out.got)) == 19
