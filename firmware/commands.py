@@ -187,6 +187,8 @@ class Commands:
         if links < 0:
             self._refuse(request_id, "busy", "the frame before this one is still being sent; try again")
             return
+        if self.relay.links.waiting:
+            self.relay.flag.set()  # the stack has no room: the mesh loop is to try again, as it does with its own
         self._reply(messages.SEND, request_id, {"links": links})
 
     def _log(self, request_id, values):

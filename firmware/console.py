@@ -13,14 +13,14 @@ from shared_protocol import cobs
 from shared_protocol import console as messages
 from shared_protocol import counters as c
 
-_EVENTS = const(2048)
+_EVENTS = const(2304)
 _ANSWERS = const(1088)  # holds the longest there is
-_PIECE = const(96)  # bytes a round: what 115,200 baud sends in 8 ms
+_FIFO = const(128)  # bytes that a UART takes at once
 _POLL_MS = const(8)
 _STALLED_MS = const(100)  # a write that took longer: the host has the port open and does not read
 _MUTE_MS = const(5_000)
 QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
-_READ_MAX = const(512)  # bytes a round: a host that floods us must not stop the relay
+_READ_MAX = const(640)  # bytes a round, of the longest SEND: a host that floods us must not stop the relay
 _CTRL_C = const(3)
 _RETURN = const(13)
 
@@ -83,13 +83,16 @@ class Console:
         self._mute_from = 0
         self._before = 0
         self._heard_at = 0
+        self._wrote_at = 0
 
     # One round; returns ms until the next.
     def step(self, now):
         if self._mute and ticks_diff(now, self._mute_from) > _MUTE_MS:
             self._mute = False
         heard = self._read(now)
-        self._write()
+        # What 115,200 baud have sent since, 11.5 bytes a millisecond: more would block.
+        self._write(min(_FIFO, ticks_diff(now, self._wrote_at) * 23 >> 1))
+        self._wrote_at = now
         if heard:
             self._heard_at = now
         elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
@@ -139,7 +142,7 @@ class Console:
     def send(self, kind, request_id, values):
         wire = cobs.wrap(messages.encode(kind, request_id, values))
         while len(wire) > self._answers.room:
-            self._write()
+            self._write(_FIFO)
         self._answers.append(wire)
 
     # An event: dropped when there is no room.
@@ -150,11 +153,11 @@ class Console:
             return
         self._events.append(wire)
 
-    # A piece of what waits; whether there was any.
-    def _write(self):
+    # At most so many bytes of what waits; whether there were any.
+    def _write(self, most):
         n = 0
         start = ticks_ms()
-        while n < _PIECE:
+        while n < most:
             if not self._left:
                 self._begun = self._answers
                 self._left = self._answers.oldest()
@@ -163,7 +166,7 @@ class Console:
                     self._left = self._events.oldest()
                     if not self._left:
                         break
-            piece = self._begun.take(min(self._left, _PIECE - n))
+            piece = self._begun.take(min(self._left, most - n))
             self._left -= len(piece)
             n += len(piece)
             self._out.write(piece)
@@ -177,5 +180,5 @@ class Console:
 
     # Everything that waits, before the board goes down or the REPL takes over.
     def flush(self):
-        while self._write():
+        while self._write(_FIFO):
             pass

@@ -74,7 +74,7 @@ def check_answers_go_before_events_but_not_into_one():
     console = _console()
     for _ in range(3):
         _log(console)
-    console._write()
+    console._write(96)
     assert len(console._out.got) == 96
     console.send(messages.TIME | messages.ANSWER, 7, {"time_ms": 1})
     console.send(messages.TIME | messages.ANSWER, 8, {"time_ms": 2})
@@ -90,20 +90,23 @@ def check_frames_of_all_lengths_pass_the_ends_of_the_rings():
         console.event(messages.EVENT_LOG, {"level": 1, "text": text})
         console.send(messages.ERROR, n, {"code": text})
         told += [text, text]
-        while console._write():
-            pass
+        console.flush()
     heard = _bodies(console._out.got)
     assert [values.get("code") or values["text"] for _, _, values in heard] == told
     assert console.counts[c.CONSOLE_DROPPED] == 0
 
 
-def check_a_round_writes_what_the_line_sends_meanwhile():
+def check_a_round_writes_what_the_line_has_sent_since_the_one_before():
     console = _console()
-    for number in range(1, 20):
+    now = ticks_ms()
+    console.step(now)
+    for number in range(1, 60):
         console.send(messages.CONFIRM | messages.ANSWER, number, None)
     before = 0
-    while console._write():
-        size = len(console._out.got)
-        assert size - before == 96 or not console._left
-        before = size
-    assert len(_bodies(console._out.got)) == 19
+    for ms, most in ((8, 92), (9, 103), (0, 0), (1, 11), (8, 92), (100, 128)):
+        now = ticks_add(now, ms)
+        console.step(now)
+        assert len(console._out.got) - before == most
+        before = len(console._out.got)
+    console.flush()
+    assert len(_bodies(console._out.got)) == 59
