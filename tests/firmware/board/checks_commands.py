@@ -27,9 +27,14 @@ class Relay:
         self.settings = storage.start()
         self.radio = self
         self.health = self
+        self.flag = self
+        self.is_set = False
         self.loop_late_ms = 0
         self.address = bytes(6)
         self.renamed = None
+
+    def set(self):
+        self.is_set = True
 
     def rename(self, name):
         self.renamed = name
@@ -82,6 +87,16 @@ def check_send_takes_whole_frames_only():
     for bad in (b"", good[:-1], b"\x09" + good[1:], rig.frame(payload=bytes(600))):
         ((kind, _, values),) = _ask(messages.SEND, {"frame": bad})
         assert kind == messages.ERROR and values["code"] == "refused", bad
+
+
+def check_what_is_sent_and_finds_no_room_in_the_stack_is_tried_again_by_the_mesh_loop():
+    commands = Commands(Relay(), Console())
+    rig = commands.relay.rig
+    _ask(messages.SEND, {"frame": rig.frame()}, commands)
+    assert not commands.relay.is_set
+    rig.stack.room = 0
+    _ask(messages.SEND, {"frame": rig.frame()}, commands)
+    assert commands.relay.is_set
 
 
 def check_links_are_records_and_then_done():
