@@ -33,7 +33,7 @@ class HearingRelay(FakeRelay):
         self.reply(messages.STATS, request_id, {"slots_total": 20, "slots_free": 5, "counters": COUNTERS})
 
     def _listen(self, request_id: int, values: Values) -> None:
-        self.reply(messages.LISTEN, request_id, values)
+        self.reply(messages.LISTEN, request_id, {"on": values["on"]})
         if self.heard is not None:
             self.say(messages.EVENT_FRAME, 0, {"conn": 1, "frame": self.heard, "verdict": "forward"})
 

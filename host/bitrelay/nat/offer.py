@@ -16,9 +16,10 @@ from aioice import Candidate
 
 from ..errors import BadData
 
-MAX_SIZE: Final = 512
 MAX_CANDIDATES: Final = 8
 """A peer has us send a few packets to each: not to more."""
+MAX_SIZE: Final = 2 + (1 + 32) + (1 + 64) + MAX_CANDIDATES * (5 + (1 + 32) + (1 + 16) + 2)
+"""Of the longest names there may be, and as many IPv6 addresses."""
 
 _VERSION = 1
 _TYPES = ("host", "srflx")
