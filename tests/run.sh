@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in: ruff, mypy, pytest. Arguments go to pytest. Needs only Python.
-# Two processes share the tests, file by file, since many tests wait most of the time; -n 0 runs them in one.
+# Three processes share the tests, file by file, since most tests wait most of the time; -n 0 runs them in one.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -25,7 +25,7 @@ check "mypy" mypy
 
 # pytest's summary tells it again, where it is seen: tests/conftest.py.
 printf -- '--- pytest\n'
-BITRELAY_CHECKS_FAILED="$failed" python -m pytest -n 2 --dist loadfile "$@"
+BITRELAY_CHECKS_FAILED="$failed" python -m pytest -n 3 --dist loadfile "$@"
 status=$?
 [ "$status" = 0 ] && [ -n "$failed" ] && status=1
 exit "$status"

@@ -139,6 +139,7 @@ async def test_a_stranger_is_hung_up_on_and_both_ends_can_tell_why() -> None:
         assert one.linked == two.linked == set()
         assert one.events == two.events == []
         assert one.exchange.refused()[NOT_TRUSTED] >= 1
+        assert list(one.exchange.untrusted()) == [peer_id(2)]
         assert "hung up" in two.exchange.troubles()[str(address(1))]
 
 

@@ -69,6 +69,7 @@ def status(state: StateOption = None, json: JsonFlag = False) -> None:
             ("reaches", ", ".join(done["reachable_meshes"]) or "no other mesh"),
             *(("no link with", f"{where}: {why}") for where, why in done["not_linked"].items()),
             *([("turned away", _counts(done["refused"]))] if done["refused"] else []),
+            *(("not trusted", f"{peer_id} at {where}") for peer_id, where in done["untrusted"].items()),
             ("relayed", f"{relayed['up']} frames up, {relayed['down']} down, {relayed['dropped']} dropped"),
             ("stored", _counts(done["stored"]) or "nothing"),
             ("under way", _counts(done["underway"]) or "nothing"),

@@ -73,6 +73,10 @@ class Exchange(ABC):
         """How many that came were turned away, by reason."""
         return {}
 
+    def untrusted(self) -> Mapping[bytes, str]:
+        """The last that were turned away because nobody trusts them: PeerIds, and where they were."""
+        return {}
+
     def configure(self, config: FederationConfig) -> None:  # noqa: B027 (there may be nothing that it can take)
         """Go on with this; what is not in `live` is as it was."""
 

@@ -163,6 +163,11 @@ class LinkExchange(Exchange):
         """Connections that were refused, by reason: "not trusted", or the limit that said no."""
         return self._links.refused() if self._started is not None else Counter()
 
+    def untrusted(self) -> Mapping[bytes, str]:
+        if self._started is None:
+            return {}
+        return {peer_id: str(address) for peer_id, address in self._links.gate.untrusted.items()}
+
     # --- for discovery ---
 
     def wanted(self) -> Iterable[str]:

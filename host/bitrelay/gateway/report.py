@@ -30,6 +30,7 @@ def status(gateway: Gateway) -> Values:
         "reachable_meshes": sorted(gateway.reachable_meshes()),
         "not_linked": dict(gateway.exchange.troubles()),
         "refused": dict(gateway.exchange.refused()),
+        "untrusted": {peer_id.hex(): where for peer_id, where in gateway.exchange.untrusted().items()},
         "stored": gateway.room.targets(),
         "underway": gateway.underway(),
         "bandwidth": _bandwidth(gateway),
