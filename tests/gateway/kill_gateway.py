@@ -57,12 +57,15 @@ class Killed:
         self.ready = asyncio.Event()
         self.listens = asyncio.Event()
         self._others = others
-        self._seen: set[str] = set()
+        self._seen: dict[str, float] = {}
+        """Of the relay and the other gateways: seconds after the start."""
+        self._started_at = 0.0
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.ready.clear()
         self._seen.clear()
+        self._started_at = time.monotonic()
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bitrelay", "gateway", "run"),
@@ -72,9 +75,12 @@ class Killed:
             )
         self._reading = asyncio.create_task(self._read(self.process))
 
-    async def back(self) -> None:
+    async def back(self) -> str:
+        """When it has its relay and the other gateways again; how long that took."""
         async with asyncio.timeout(BACK_S):
             await self.ready.wait()
+        relay, linked = self._seen["relay"], max(at for who, at in self._seen.items() if who != "relay")
+        return f"relay after {relay:.1f} s, linked after {linked:.1f} s"
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         assert self.process is not None and self._reading is not None
@@ -122,7 +128,8 @@ class Killed:
                 self.listen = said["listen"][0]
                 self.listens.set()
             elif said.get("event") in ("relay_up", "gateway_joined"):
-                self._seen.add(str(said.get("id")) if said["event"] == "gateway_joined" else "relay")
+                who = str(said.get("id")) if said["event"] == "gateway_joined" else "relay"
+                self._seen.setdefault(who, time.monotonic() - self._started_at)
             if len(self._seen) == 1 + self._others:
                 self.ready.set()
 
@@ -150,12 +157,12 @@ async def run(kills: int, rate: float, seed: int) -> int:
                 await gateway.kill()
                 found = gateway.check()
                 await gateway.start()
-                await gateway.back()
+                back = await gateway.back()
                 found += gateway.check()
                 if len(set(gateway.ids)) != 1:
                     found.append("it is another one now")
                 faults += [f"kill {number}, {gateway.plan.name}: {fault}" for fault in found]
-                print(f"kill {number} of {kills}: {'; '.join(found) or 'sound'}", flush=True)
+                print(f"kill {number} of {kills}: {'; '.join(found) or 'sound'}; {back}", flush=True)
             for flow in flows:
                 flow.cancel()
             await asyncio.gather(*flows, return_exceptions=True)
