@@ -17,6 +17,7 @@ _EVENTS = const(2304)
 _ANSWERS = const(1088)  # holds the longest there is
 _FIFO = const(128)  # bytes that a UART takes at once
 _POLL_MS = const(8)
+_BUSY_MS = const(4)  # while something passes: half the time that each end of a frame waits for us
 _STALLED_MS = const(100)  # a write that took longer: the host has the port open and does not read
 _MUTE_MS = const(5_000)
 QUIET_MS = const(250)  # a frame with a pause this long in it was cut short
@@ -97,7 +98,7 @@ class Console:
             self._heard_at = now
         elif self.reader.in_frame and ticks_diff(now, self._heard_at) > QUIET_MS:
             self.reader.abandon()
-        return _POLL_MS
+        return _BUSY_MS if self._left or self.reader.in_frame else _POLL_MS
 
     def _read(self, now):
         one = self._one

@@ -99,13 +99,13 @@ def check_frames_of_all_lengths_pass_the_ends_of_the_rings():
 def check_a_round_writes_what_the_line_has_sent_since_the_one_before():
     console = _console()
     now = ticks_ms()
-    console.step(now)
+    assert console.step(now) == 8
     for number in range(1, 60):
         console.send(messages.CONFIRM | messages.ANSWER, number, None)
     before = 0
     for ms, most in ((8, 92), (9, 103), (0, 0), (1, 11), (8, 92), (100, 128)):
         now = ticks_add(now, ms)
-        console.step(now)
+        assert console.step(now) == (4 if console._left else 8)
         assert len(console._out.got) - before == most
         before = len(console._out.got)
     console.flush()
